@@ -1,0 +1,1 @@
+"""Parsers of the layouts, generated from ksy/ by compile.mjs; do not edit."""

@@ -1,0 +1,298 @@
+"""The cust_flash layouts: 64 bytes of metadata, then areas at fixed offsets.
+
+Written by esp_secure_cert_mgr 1.x. In a `pre_prov` partition (`cust_flash_legacy`) the
+(crc, length) pairs of device and CA certificate have changed places. The bytes are described in
+`ksy/esp_secure_cert_cust_flash.ksy`. Sources: esp_secure_cert_mgr 2296511,
+esp_secure_cert_config.h and esp_secure_cert_read.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import Final, NamedTuple
+
+from kaitaistruct import KaitaiStream
+
+from espcert_formats import items as kinds
+from espcert_formats._ksy.esp_secure_cert_cust_flash import EspSecureCertCustFlash
+from espcert_formats.checksum import crc32
+from espcert_formats.errors import FormatError
+from espcert_formats.items import Anomaly, Contents, Evidence, Field, Item, Span
+
+NAME: Final = "cust_flash"
+NAME_LEGACY: Final = "cust_flash_legacy"
+LABELS: Final = {NAME: "esp_secure_cert", NAME_LEGACY: "pre_prov"}
+REVISION: Final = "1.x"
+
+MAGIC: Final = b"\x78\x56\x34\x12"
+MAGIC_WITHOUT_DS: Final = 24
+MAGIC_WITH_DS: Final = 36
+
+METADATA_LENGTH: Final = 64
+DEVICE_CERT_AREA: Final = 64
+CA_CERT_AREA: Final = 2112
+KEY_AREA: Final = 6208
+CONTEXT_SPAN: Final = Span(28, 5)
+"""iv_len, rsa_length and efuse_key_id: the words of the metadata that make the DS context."""
+
+STRIDES: Final = {1200: 1216, 1584: 1600}
+"""Ciphertext length → distance of the IV from it: ESP_DS_C_LEN + 16 of the chip's build."""
+
+
+class Slot(NamedTuple):
+    """A (crc, length) pair of the metadata with the offset of the data that it speaks of."""
+
+    offset: int
+    length: int
+    crc: int
+
+    @property
+    def empty(self) -> bool:
+        """A pair 0/0: the writer had nothing to store."""
+        return self.length == 0 and self.crc == 0
+
+    def matches(self, data: bytes) -> bool:
+        """Whether the bytes lie inside the image and have this CRC."""
+        stop = self.offset + self.length
+        return stop <= len(data) and crc32(data[self.offset : stop]) == self.crc
+
+
+class Metadata(NamedTuple):
+    """The metadata: the first two pairs in stored order, the key's or the DS block's, the IV's."""
+
+    first: Slot
+    second: Slot
+    key: Slot
+    iv: Slot | None
+    rsa_bits: int = 0
+    efuse_key_id: int = 0
+
+
+def _metadata(data: bytes) -> Metadata | None:
+    with_ds = data[MAGIC_WITH_DS : MAGIC_WITH_DS + 4] == MAGIC
+    without_ds = data[MAGIC_WITHOUT_DS : MAGIC_WITHOUT_DS + 4] == MAGIC
+    if with_ds:
+        metadata = _metadata_with_ds(data)
+        # With both magics the word at 24 is either the IV's CRC by chance or the real magic.
+        if not without_ds or (metadata.iv is not None and metadata.iv.matches(data)):
+            return metadata
+    return _metadata_without_ds(data) if without_ds else None
+
+
+def _metadata_without_ds(data: bytes) -> Metadata:
+    raw = EspSecureCertCustFlash.MetadataWithoutDs(KaitaiStream(BytesIO(data[:METADATA_LENGTH])))
+    return Metadata(
+        Slot(DEVICE_CERT_AREA, raw.len_dev_cert, raw.dev_cert_crc),
+        Slot(CA_CERT_AREA, raw.len_ca_cert, raw.ca_cert_crc),
+        Slot(KEY_AREA, raw.len_priv_key, raw.priv_key_crc),
+        None,
+    )
+
+
+def _metadata_with_ds(data: bytes) -> Metadata:
+    raw = EspSecureCertCustFlash.MetadataWithDs(KaitaiStream(BytesIO(data[:METADATA_LENGTH])))
+    return Metadata(
+        Slot(DEVICE_CERT_AREA, raw.len_dev_cert, raw.dev_cert_crc),
+        Slot(CA_CERT_AREA, raw.len_ca_cert, raw.ca_cert_crc),
+        Slot(KEY_AREA, raw.len_ciphertext, raw.ciphertext_crc),
+        _iv_slot(data, raw.len_ciphertext, raw.len_iv, raw.iv_crc),
+        raw.rsa_length,
+        raw.efuse_key_id,
+    )
+
+
+def _iv_slot(data: bytes, ciphertext_length: int, length: int, crc: int) -> Slot:
+    """The IV's place: its CRC decides between the two strides, else the ciphertext's length."""
+    likely = STRIDES.get(ciphertext_length, STRIDES[1200])
+    strides = sorted(STRIDES.values(), key=lambda stride: stride != likely)
+    slots = [Slot(KEY_AREA + stride, length, crc) for stride in strides]
+    return next((slot for slot in slots if slot.matches(data)), slots[0])
+
+
+class _Order(NamedTuple):
+    """Which pair belongs to which certificate, and why."""
+
+    layout: str
+    device: Slot
+    ca: Slot
+    reasons: tuple[str, ...]
+
+
+def _order(data: bytes, metadata: Metadata, label: str | None) -> _Order:
+    first, second = metadata.first, metadata.second
+    direct = (first, second)
+    swapped = (second._replace(offset=first.offset), first._replace(offset=second.offset))
+    scores = [_score(data, pair) for pair in (direct, swapped)]
+    if scores[0] != scores[1]:
+        layout = NAME if scores[0] > scores[1] else NAME_LEGACY
+        reasons = tuple(_order_reasons(data, direct if layout == NAME else swapped, layout))
+    elif label == LABELS[NAME_LEGACY]:
+        layout, reasons = NAME_LEGACY, ("pair order decided by the label pre_prov",)
+    elif label == LABELS[NAME]:
+        layout, reasons = NAME, ("pair order decided by the label esp_secure_cert",)
+    else:
+        layout, reasons = NAME, ("pair order undecided",)
+    device, ca = direct if layout == NAME else swapped
+    return _Order(layout, device, ca, reasons)
+
+
+def _score(data: bytes, pair: tuple[Slot, Slot]) -> int:
+    """How many certificates of a pair match their CRC; an empty pair says nothing."""
+    return sum(slot.matches(data) for slot in pair if not slot.empty)
+
+
+def _order_reasons(data: bytes, pair: tuple[Slot, Slot], layout: str) -> Iterator[str]:
+    places = ("first", "second") if layout == NAME else ("second", "first")
+    for name, place, slot in zip(("device", "CA"), places, pair, strict=True):
+        if not slot.empty and slot.matches(data):
+            yield f"{name} certificate CRC matches the {place} pair"
+
+
+def recognise(data: bytes, label: str | None = None) -> Evidence | None:
+    """Recognise the layout by the firmware's own test, the magic word of either metadata.
+
+    The order of the pairs is told by the CRCs, and by `label` only where they leave it open.
+    """
+    metadata = _metadata(data)
+    if metadata is None:
+        return None
+    order = _order(data, metadata, label)
+    at = MAGIC_WITH_DS if metadata.iv else MAGIC_WITHOUT_DS
+    reasons = (f"metadata magic 0x12345678 at offset {at}", *order.reasons)
+    return Evidence(order.layout, LABELS[order.layout], reasons)
+
+
+def read(data: bytes, label: str | None = None) -> Contents:
+    """Read a cust_flash partition of either order. Raises FormatError where no magic is there."""
+    metadata = _metadata(data)
+    if metadata is None:
+        raise FormatError(
+            NAME,
+            offset=MAGIC_WITHOUT_DS,
+            expected="magic 78 56 34 12 (or at 0x24)",
+            found=data[MAGIC_WITHOUT_DS : MAGIC_WITHOUT_DS + 4].hex(" ") or "no bytes",
+        )
+    order = _order(data, metadata, label)
+    slots = _slots(metadata, order)
+    items: list[Item] = []
+    anomalies: list[Anomaly] = []
+    for kind, slot in slots:
+        intact = slot.matches(data)
+        if slot.offset + slot.length <= len(data):
+            items.append(_item(data, kind, slot, intact))
+        if not intact:
+            anomalies.append(_damage(data, kind, slot))
+    if metadata.iv is not None:
+        items.append(_context(metadata))
+    anomalies += _stray(data, slots)
+    at = MAGIC_WITH_DS if metadata.iv else MAGIC_WITHOUT_DS
+    return Contents(
+        layout=order.layout,
+        label=LABELS[order.layout],
+        revision=REVISION,
+        size=len(data),
+        end=len(data),
+        current=False,
+        items=tuple(sorted(items, key=lambda item: (item.offset, item.kind))),
+        anomalies=tuple(anomalies),
+        evidence=(f"metadata magic 0x12345678 at offset {at}", *order.reasons),
+    )
+
+
+def _slots(metadata: Metadata, order: _Order) -> list[tuple[str, Slot]]:
+    key = kinds.PRIVATE_KEY if metadata.iv is None else kinds.DS_CIPHERTEXT
+    slots = [(kinds.DEVICE_CERT, order.device), (kinds.CA_CERT, order.ca), (key, metadata.key)]
+    if metadata.iv is not None:
+        slots.append((kinds.DS_IV, metadata.iv))
+    return [(kind, slot) for kind, slot in slots if not slot.empty]
+
+
+def _item(data: bytes, kind: str, slot: Slot, intact: bool) -> Item:
+    return Item(
+        kind=kind,
+        index=0,
+        data=data[slot.offset : slot.offset + slot.length],
+        spans=(Span(slot.offset, slot.length),),
+        intact=intact,
+        protection=kinds.PLAINTEXT if kind == kinds.PRIVATE_KEY else None,
+    )
+
+
+def _context(metadata: Metadata) -> Item:
+    return Item(
+        kind=kinds.DS_CONTEXT,
+        index=0,
+        data=kinds.ds_context_data(metadata.rsa_bits, metadata.efuse_key_id),
+        spans=(CONTEXT_SPAN,),
+        intact=None,
+        rsa_bits=metadata.rsa_bits,
+        efuse_key_id=metadata.efuse_key_id,
+    )
+
+
+def _damage(data: bytes, kind: str, slot: Slot) -> Anomaly:
+    stop = slot.offset + slot.length
+    if stop > len(data):
+        found = f"{slot.length} bytes of which the image's end ({len(data):#x}) cuts some"
+        return Anomaly(kinds.ITEM_CRC, slot.offset, found, f"an end at {stop:#x}", kind)
+    found = f"{slot.length} bytes that do not have the CRC-32 of the metadata"
+    return Anomaly(kinds.ITEM_CRC, slot.offset, found, f"CRC-32 {slot.crc:#010x}", kind)
+
+
+def _stray(data: bytes, slots: Sequence[tuple[str, Slot]]) -> Iterator[Anomaly]:
+    """Bytes outside every item that are not erased.
+
+    Writers fill with 0xFF. Where there is no CA certificate they put one byte 0x00 in its place.
+    """
+    ends = sorted((slot.offset, slot.offset + slot.length) for _, slot in slots)
+    position = METADATA_LENGTH
+    for start, stop in [*ends, (len(data), len(data))]:
+        stray = _first_stray(data, position, start) if start > position else None
+        if stray is not None:
+            yield Anomaly(
+                kinds.TRAILING_DATA,
+                stray,
+                f"byte {data[stray]:#04x} that belongs to no item",
+                "erased flash (0xff)",
+            )
+        position = max(position, stop)
+
+
+def _first_stray(data: bytes, start: int, stop: int) -> int | None:
+    gap = data[start:stop]
+    if start <= CA_CERT_AREA < stop and data[CA_CERT_AREA : CA_CERT_AREA + 1] == b"\x00":
+        at = CA_CERT_AREA - start
+        gap = gap[:at] + b"\xff" + gap[at + 1 :]
+    kept = gap.lstrip(b"\xff")
+    return start + len(gap) - len(kept) if kept else None
+
+
+_FIELDS_WITHOUT_DS: Final = (
+    (0, 4, "dev_cert_crc"), (4, 2, "dev_cert_len"), (8, 4, "ca_cert_crc"), (12, 2, "ca_cert_len"),
+    (16, 4, "priv_key_crc"), (20, 2, "priv_key_len"), (24, 4, "magic"),
+)  # fmt: skip
+_FIELDS_WITH_DS: Final = (
+    (0, 4, "dev_cert_crc"), (4, 2, "dev_cert_len"), (8, 4, "ca_cert_crc"), (12, 2, "ca_cert_len"),
+    (16, 4, "ciphertext_crc"), (20, 2, "ciphertext_len"), (24, 4, "iv_crc"), (28, 2, "iv_len"),
+    (30, 2, "rsa_length"), (32, 1, "efuse_key_id"), (36, 4, "magic"),
+)  # fmt: skip
+_SWAPPED: Final = {
+    "dev_cert_crc": "ca_cert_crc", "dev_cert_len": "ca_cert_len",
+    "ca_cert_crc": "dev_cert_crc", "ca_cert_len": "dev_cert_len",
+}  # fmt: skip
+
+
+def fields(data: bytes) -> Iterator[Field]:
+    """The partition's bytes by name, for a map."""
+    metadata = _metadata(data)
+    if metadata is None:
+        return
+    order = _order(data, metadata, None)
+    names = _FIELDS_WITHOUT_DS if metadata.iv is None else _FIELDS_WITH_DS
+    for offset, length, name in names:
+        shown = name if order.layout == NAME else _SWAPPED.get(name, name)
+        yield Field(offset, length, shown, None)
+    for kind, slot in _slots(metadata, order):
+        if slot.length and slot.offset < len(data):
+            yield Field(slot.offset, slot.length, kind, kind)

@@ -1,0 +1,355 @@
+"""The NVS layouts: credentials as keys of one namespace of an NVS partition.
+
+`nvs` is namespace `esp_secure_cert`, `nvs_legacy` namespace `pre_prov` (both of
+esp_secure_cert_mgr 1.x), `nvs_esp_ds` namespace `esp_ds_ns` (the ssl_ds example of ESP-IDF v4.3
+and v4.4). Sources: esp_secure_cert_mgr 2296511, esp_secure_cert_config.h and nvs_get in
+esp_secure_cert_read.c; ESP-IDF v4.4, examples/protocols/mqtt/ssl_ds/main/app_main.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from espcert_formats import items as kinds
+from espcert_formats import nvs_audit, nvs_log
+from espcert_formats.errors import FormatError
+from espcert_formats.items import Anomaly, Contents, Evidence, Field, Item, OtherEntry, Span
+from espcert_formats.nvs_log import Entry, Log, Page
+
+NAME: Final = "nvs"
+NAME_LEGACY: Final = "nvs_legacy"
+NAME_ESP_DS: Final = "nvs_esp_ds"
+
+LABEL_LEGACY: Final = "pre_prov"
+
+
+class Variant(NamedTuple):
+    """An NVS layout: its namespace, the revision of its writers, and the kind of each key."""
+
+    layout: str
+    namespace: str
+    label: str | None
+    revision: str
+    values: dict[str, tuple[str, int]]
+    """Key → (kind, NVS type) of what is one item by itself."""
+    bits_key: str
+    key_id_key: str
+
+
+_SECURE_CERT_VALUES: Final = {
+    "dev_cert": (kinds.DEVICE_CERT, nvs_log.STRING),
+    "ca_cert": (kinds.CA_CERT, nvs_log.STRING),
+    "priv_key": (kinds.PRIVATE_KEY, nvs_log.STRING),
+    "cipher_c": (kinds.DS_CIPHERTEXT, nvs_log.BLOB),
+    "iv": (kinds.DS_IV, nvs_log.BLOB),
+}
+_ESP_DS_VALUES: Final = {
+    "esp_ds_c": (kinds.DS_CIPHERTEXT, nvs_log.BLOB),
+    "esp_ds_iv": (kinds.DS_IV, nvs_log.BLOB),
+}
+VARIANTS: Final = (
+    Variant(NAME, "esp_secure_cert", "esp_secure_cert", "1.x", _SECURE_CERT_VALUES,
+            "rsa_len", "ds_key_id"),
+    Variant(NAME_LEGACY, LABEL_LEGACY, None, "1.x", _SECURE_CERT_VALUES, "rsa_len", "ds_key_id"),
+    Variant(NAME_ESP_DS, "esp_ds_ns", None, "idf-4.3", _ESP_DS_VALUES,
+            "esp_ds_rsa_len", "esp_ds_key_id"),
+)  # fmt: skip
+"""In the order in which the firmware opens the namespaces."""
+
+
+class _Mounted(NamedTuple):
+    """A log, its namespaces (name → index), and the layout that they show."""
+
+    log: Log
+    namespaces: dict[str, int]
+    variant: Variant
+
+
+def _mount(data: bytes, label: str | None) -> _Mounted | None:
+    if not nvs_log.has_page(data):
+        return None
+    log = nvs_log.mount(data)
+    namespaces = _namespaces(log)
+    candidates = sorted(VARIANTS, key=lambda v: label == LABEL_LEGACY and v.layout != NAME_LEGACY)
+    for variant in candidates:
+        if variant.namespace in namespaces:
+            return _Mounted(log, namespaces, variant)
+    shown = _unmounted_namespaces(data)
+    for variant in candidates:
+        if variant.namespace in shown:
+            return _Mounted(log, namespaces, variant)
+    return None
+
+
+def _namespaces(log: Log) -> dict[str, int]:
+    """Namespace name → index; of two definitions the first is used, as Storage::init does."""
+    found: dict[str, int] = {}
+    for page in log.pages:
+        for entry in page.items():
+            if entry.namespace != nvs_log.NAMESPACE_INDEX:
+                continue
+            if entry.type != nvs_log.U8:
+                break
+            found.setdefault(entry.name, entry.value[0])
+    return found
+
+
+def _unmounted_namespaces(data: bytes) -> set[str]:
+    """Names of namespaces on pages that have a valid header but a state that no longer counts."""
+    found = set()
+    for offset in nvs_log.page_offsets(data):
+        if nvs_log.page_header(data, offset) is None:
+            continue
+        for entry in nvs_log.written_entries(data, offset):
+            if entry.namespace == nvs_log.NAMESPACE_INDEX and entry.type == nvs_log.U8:
+                found.add(entry.name)
+    return found
+
+
+def namespaces(data: bytes) -> tuple[str, ...]:
+    """Names of the namespaces of any NVS partition, credentials or not; () where it is none."""
+    if not nvs_log.has_page(data):
+        return ()
+    return tuple(_namespaces(nvs_log.mount(data))) or tuple(sorted(_unmounted_namespaces(data)))
+
+
+def recognise(data: bytes, label: str | None = None) -> Evidence | None:
+    """Recognise the layout by an NVS page with a valid header that holds one of the namespaces.
+
+    Where `esp_secure_cert` and `pre_prov` both exist, the first counts, as in the firmware; with
+    the label `pre_prov` it is the second.
+    """
+    mounted = _mount(data, label)
+    if mounted is None:
+        return None
+    variant = mounted.variant
+    return Evidence(variant.layout, variant.label, tuple(_reasons(mounted)))
+
+
+def _reasons(mounted: _Mounted) -> Iterator[str]:
+    log, variant = mounted.log, mounted.variant
+    used = len(log.pages)
+    yield f"{used} NVS {'page' if used == 1 else 'pages'} in use, {log.free_pages} free"
+    index = mounted.namespaces.get(variant.namespace)
+    if index is None:
+        yield f'namespace "{variant.namespace}" on a page that the firmware does not accept'
+    else:
+        yield f'namespace "{variant.namespace}" has index {index}'
+    if not log.mountable:
+        yield "the firmware cannot mount this partition"
+
+
+def read(data: bytes, label: str | None = None) -> Contents:
+    """Read an NVS partition with credentials. Raises FormatError where it holds no namespace."""
+    mounted = _mount(data, label)
+    if mounted is None:
+        raise FormatError(
+            NAME,
+            expected="an NVS page with the namespace esp_secure_cert, pre_prov or esp_ds_ns",
+            found="no such page",
+        )
+    log, variant = mounted.log, mounted.variant
+    index = mounted.namespaces.get(variant.namespace)
+    values = _values(log)
+    items = list(_items(values, variant, index))
+    anomalies = [
+        Anomaly(kinds.NVS_DAMAGE, damage.offset, damage.found, damage.expected)
+        for damage in nvs_audit.audit(log)
+    ]
+    anomalies += _damaged_items(items)
+    return Contents(
+        layout=variant.layout,
+        label=variant.label,
+        revision=variant.revision,
+        size=len(data),
+        end=len(data),
+        current=False,
+        items=tuple(sorted(items, key=lambda item: (item.offset, item.kind))),
+        anomalies=tuple(anomalies),
+        evidence=tuple(_reasons(mounted)),
+        other_entries=tuple(_other_entries(values, mounted)),
+        mountable=log.mountable,
+    )
+
+
+class _Value(NamedTuple):
+    """A live value: `type` is BLOB for blobs of either form."""
+
+    namespace: int
+    key: bytes
+    type: int
+    data: bytes
+    spans: tuple[Span, ...]
+    intact: bool
+
+    @property
+    def name(self) -> str:
+        return self.key.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+
+
+def _values(log: Log) -> dict[tuple[int, bytes, int], _Value]:
+    """The value that the firmware returns for each (namespace, key, type)."""
+    found: dict[tuple[int, bytes, int], _Value] = {}
+    for _, entry in log.live():
+        if entry.namespace == nvs_log.NAMESPACE_INDEX or entry.type == nvs_log.BLOB_DATA:
+            continue
+        value_type = nvs_log.BLOB if entry.type == nvs_log.BLOB_INDEX else entry.type
+        key = (entry.namespace, entry.key, value_type)
+        if key not in found:
+            value = _lookup(log, entry.namespace, entry.key, value_type)
+            if value is not None:
+                found[key] = value
+    return found
+
+
+def _lookup(log: Log, namespace: int, key: bytes, value_type: int) -> _Value | None:
+    """One value; a blob in chunks before one of the old form, as Storage::readItem asks."""
+    wanted = (namespace, key, nvs_log.NO_CHUNK)
+    if value_type == nvs_log.BLOB:
+        index = nvs_log.find(log, wanted, nvs_log.BLOB_INDEX)
+        if index is not None:
+            return _chunked(log, index[1])
+    found = nvs_log.find(log, wanted, value_type)
+    return None if found is None else _single(*found)
+
+
+def _single(page: Page, entry: Entry) -> _Value:
+    span = page.value_span(entry)
+    if entry.type in nvs_log.VARIABLE_LENGTH:
+        data, intact = page.value(entry), page.value_intact(entry)
+    else:
+        data, intact = entry.value[: span.length], True
+    return _Value(entry.namespace, entry.key, entry.type, data, (span,), intact)
+
+
+def _chunked(log: Log, index: Entry) -> _Value:
+    parts: list[bytes] = []
+    spans: list[Span] = []
+    intact = True
+    for number in nvs_log.chunk_numbers(index):
+        found = nvs_log.find(log, (index.namespace, index.key, number), nvs_log.BLOB_DATA)
+        if found is None:
+            intact = False
+            continue
+        page, chunk = found
+        parts.append(page.value(chunk))
+        spans.append(page.value_span(chunk))
+        intact = intact and page.value_intact(chunk)
+    data = b"".join(parts)
+    intact = intact and len(data) == nvs_log.blob_index(index).len_blob
+    return _Value(index.namespace, index.key, nvs_log.BLOB, data, tuple(spans), intact)
+
+
+def _padded(key: str) -> bytes:
+    return key.encode().ljust(16, b"\0")
+
+
+def _items(
+    values: dict[tuple[int, bytes, int], _Value], variant: Variant, index: int | None
+) -> Iterator[Item]:
+    if index is None:
+        return
+    for key, (kind, value_type) in variant.values.items():
+        value = values.get((index, _padded(key), value_type))
+        if value is not None:
+            yield Item(
+                kind=kind,
+                index=0,
+                data=value.data,
+                spans=value.spans,
+                intact=value.intact,
+                protection=kinds.PLAINTEXT if kind == kinds.PRIVATE_KEY else None,
+            )
+    bits = values.get((index, _padded(variant.bits_key), nvs_log.U16))
+    key_id = values.get((index, _padded(variant.key_id_key), nvs_log.U8))
+    if bits is not None or key_id is not None:
+        yield _context(bits, key_id)
+
+
+def _context(bits: _Value | None, key_id: _Value | None) -> Item:
+    """The DS context; without data where one of its two values is missing."""
+    rsa_bits = None if bits is None else int.from_bytes(bits.data, "little")
+    efuse_key_id = None if key_id is None else key_id.data[0]
+    data = b""
+    if rsa_bits is not None and efuse_key_id is not None:
+        data = kinds.ds_context_data(rsa_bits, efuse_key_id)
+    spans = [value.spans[0] for value in (bits, key_id) if value is not None]
+    return Item(
+        kind=kinds.DS_CONTEXT,
+        index=0,
+        data=data,
+        spans=tuple(sorted(spans)),
+        intact=True,
+        rsa_bits=rsa_bits,
+        efuse_key_id=efuse_key_id,
+    )
+
+
+def _damaged_items(items: Sequence[Item]) -> Iterator[Anomaly]:
+    for item in items:
+        if item.intact is False:
+            yield Anomaly(
+                kinds.ITEM_CRC,
+                item.offset,
+                f"{len(item.data)} bytes that do not have the CRC-32 of their entry",
+                "the value as it was written",
+                item.kind,
+            )
+
+
+def _other_entries(
+    values: dict[tuple[int, bytes, int], _Value], mounted: _Mounted
+) -> Iterator[OtherEntry]:
+    variant = mounted.variant
+    mine = mounted.namespaces.get(variant.namespace)
+    names = {index: name for name, index in mounted.namespaces.items()}
+    known = {(_padded(key), kind[1]) for key, kind in variant.values.items()}
+    known |= {
+        (_padded(variant.bits_key), nvs_log.U16),
+        (_padded(variant.key_id_key), nvs_log.U8),
+    }
+    for value in values.values():
+        if value.namespace == mine and (value.key, value.type) in known:
+            continue
+        yield OtherEntry(
+            namespace=names.get(value.namespace, f"index {value.namespace}"),
+            key=value.name,
+            type=nvs_log.TYPE_NAMES[value.type],
+            length=len(value.data),
+        )
+
+
+def fields(data: bytes) -> Iterator[Field]:
+    """The partition's bytes by name, for a map."""
+    mounted = _mount(data, None)
+    if mounted is None:
+        return
+    mine = mounted.namespaces.get(mounted.variant.namespace)
+    for page in mounted.log.pages:
+        yield Field(page.offset, nvs_log.PAGE_HEADER_LENGTH, "page header", None)
+        yield Field(page.offset + nvs_log.BITMAP_OFFSET, 32, "entry states", None)
+        for entry in page.items():
+            yield from _entry_fields(
+                page, entry, mounted.variant if entry.namespace == mine else None
+            )
+
+
+def _entry_fields(page: Page, entry: Entry, variant: Variant | None) -> Iterator[Field]:
+    known = variant.values.get(entry.name) if variant else None
+    if known:
+        kind: str | None = known[0]
+    elif entry.namespace == nvs_log.NAMESPACE_INDEX or (
+        variant and entry.name in (variant.bits_key, variant.key_id_key)
+    ):
+        kind = None
+    else:
+        kind = "other_entry"
+    yield Field(page.slot_offset(entry.slot), 24, f"entry {entry.name}", None)
+    at, length = page.value_span(entry)
+    if entry.type in nvs_log.VARIABLE_LENGTH:
+        yield Field(page.slot_offset(entry.slot) + 24, 8, "size, crc", None)
+    else:
+        at, length = page.slot_offset(entry.slot) + 24, 8
+    if length:
+        yield Field(at, length, entry.name, kind)
