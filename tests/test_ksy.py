@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from kaitaistruct import KaitaiStream, KaitaiStruct
+
 from espcert_formats import _ksy
 from espcert_formats._ksy.esp_nvs import EspNvs
 from espcert_formats._ksy.esp_partition_table import EspPartitionTable
 from espcert_formats._ksy.esp_secure_cert_cust_flash import EspSecureCertCustFlash
 from espcert_formats._ksy.esp_secure_cert_tlv import EspSecureCertTlv
-from kaitaistruct import KaitaiStream, KaitaiStruct
 
 ROOT = Path(__file__).resolve().parent.parent
 KSY = ROOT / "ksy"

@@ -296,3 +296,11 @@ def fields(data: bytes) -> Iterator[Field]:
     for kind, slot in _slots(metadata, order):
         if slot.length and slot.offset < len(data):
             yield Field(slot.offset, slot.length, kind, kind)
+
+
+def has_magic(data: bytes) -> bool:
+    """Whether the magic word of either metadata is there."""
+    return (
+        data[MAGIC_WITHOUT_DS : MAGIC_WITHOUT_DS + 4] == MAGIC
+        or data[MAGIC_WITH_DS : MAGIC_WITH_DS + 4] == MAGIC
+    )

@@ -110,7 +110,6 @@ TRAILING_DATA: Final = "trailing-data"
 DUPLICATE_ENTRY: Final = "duplicate-entry"
 END_MARKER: Final = "end-marker"
 NVS_DAMAGE: Final = "nvs-damage"
-DS_INCOMPLETE: Final = "ds-incomplete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,8 @@ class Contents:
 
     `size` is the image's length in bytes, `end` the offset behind the last TLV entry (the size,
     in other layouts). `current` says that every TLV entry has the form that today's writers use,
-    `mountable` that the firmware's NVS accepts the partition (true in the other layouts).
+    `mountable` that the firmware's NVS accepts the partition (true in the other layouts). `used`
+    are the TLV entries as they lie there, from offset 0 to `end`; empty in other layouts.
     """
 
     layout: str
@@ -161,6 +161,7 @@ class Contents:
     evidence: tuple[str, ...]
     other_entries: tuple[OtherEntry, ...] = ()
     mountable: bool = True
+    used: bytes = field(default=b"", repr=False)
 
     def of_kind(self, kind: str) -> tuple[Item, ...]:
         """The items of one kind, in their order."""

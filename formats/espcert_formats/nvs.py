@@ -353,3 +353,23 @@ def _entry_fields(page: Page, entry: Entry, variant: Variant | None) -> Iterator
         at, length = page.slot_offset(entry.slot) + 24, 8
     if length:
         yield Field(at, length, entry.name, kind)
+
+
+def has_page(data: bytes) -> bool:
+    """Whether any page of the image has a valid NVS header."""
+    return nvs_log.has_page(data)
+
+
+def starts_with_page(data: bytes) -> bool:
+    """Whether the image's first page has a valid NVS header."""
+    return nvs_log.page_header(data, 0) is not None
+
+
+def looks_encrypted(data: bytes) -> bool:
+    """Whether slots are written, and none of them is a sound entry, as NVS encryption leaves it."""
+    return nvs_log.has_written_slots(data) and not any(
+        True
+        for offset in nvs_log.page_offsets(data)
+        if nvs_log.page_header(data, offset)
+        for _ in nvs_log.written_entries(data, offset)
+    )

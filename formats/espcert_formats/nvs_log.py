@@ -530,3 +530,13 @@ def written_entries(data: bytes, offset: int) -> Iterator[Entry]:
             entry = _parse_entry(slot, raw[at : at + ENTRY_SIZE])
             if entry.consistent:
                 yield entry
+
+
+def has_written_slots(data: bytes) -> bool:
+    """Whether the bitmap of any page with a valid header calls a slot written."""
+    for offset in page_offsets(data):
+        if page_header(data, offset) is not None:
+            bitmap = data[offset + BITMAP_OFFSET : offset + ENTRIES_OFFSET]
+            if WRITTEN in b"".join(map(_STATES_OF_BYTE.__getitem__, bitmap)):
+                return True
+    return False

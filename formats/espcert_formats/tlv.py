@@ -197,6 +197,7 @@ def read(data: bytes, label: str | None = None) -> Contents:
         items=tuple(items),
         anomalies=tuple(anomalies),
         evidence=(*evidence.reasons, *_entry_evidence(entries)),
+        used=data[:end],
     )
 
 

@@ -1,0 +1,80 @@
+"""espcert: what an `esp_secure_cert` partition is, what it holds, and how to bring it up to date.
+
+    image = espcert.open_image("dump.bin")
+    reading = espcert.detect(image)
+    result = espcert.migrate(reading)
+
+`detect` never fails on damage; `reading.require()` gives the contents or raises
+`UnreadableError`. All errors are rooted in `EspcertError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from espcert.detection import Reading, detect
+    from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
+    from espcert.findings import Finding
+    from espcert.image import Image, locate
+    from espcert.library import inspect, open_image, save
+    from espcert.migration import Migration, Options, migrate
+    from espcert_formats.items import Contents, Item
+
+__version__: Final = "0.1.0"
+
+_HOMES: Final = {
+    "Contents": "espcert_formats.items",
+    "EspcertError": "espcert.errors",
+    "FileError": "espcert.errors",
+    "Finding": "espcert.findings",
+    "Image": "espcert.image",
+    "Item": "espcert_formats.items",
+    "Migration": "espcert.migration",
+    "Options": "espcert.migration",
+    "Reading": "espcert.detection",
+    "UnreadableError": "espcert.errors",
+    "UsageError": "espcert.errors",
+    "detect": "espcert.detection",
+    "inspect": "espcert.library",
+    "locate": "espcert.image",
+    "migrate": "espcert.migration",
+    "open_image": "espcert.library",
+    "save": "espcert.library",
+}
+
+__all__ = [
+    "Contents",
+    "EspcertError",
+    "FileError",
+    "Finding",
+    "Image",
+    "Item",
+    "Migration",
+    "Options",
+    "Reading",
+    "UnreadableError",
+    "UsageError",
+    "__version__",
+    "detect",
+    "inspect",
+    "locate",
+    "migrate",
+    "open_image",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import espcert` costs nothing."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'espcert' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

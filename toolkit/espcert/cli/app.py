@@ -1,0 +1,56 @@
+"""The command `espcert` and its verbs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from typing import Annotated, Final
+
+import typer
+
+from espcert import __version__
+
+VERBS: Final = ("detect", "inspect", "migrate")
+
+app = typer.Typer(
+    name="espcert",
+    help="Detect, read and migrate the esp_secure_cert and pre_prov partitions of ESP32 modules.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"espcert {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Detect, read and migrate the credentials of ESP32 modules."""
+
+
+def _register() -> None:
+    """Give the app its verbs; where the first argument names one, only that one is imported."""
+    asked = [verb for verb in VERBS if verb in sys.argv[1:2]]
+    for verb in asked or VERBS:
+        module = importlib.import_module(f"espcert.cli.{verb}")
+        app.command(verb)(module.command)
+
+
+def main() -> None:
+    """Run the command line; libraries' warnings go nowhere."""
+    warnings.simplefilter("ignore")
+    _register()
+    app()

@@ -1,0 +1,136 @@
+"""`espcert migrate`: rewrite an image as a current TLV partition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from espcert import detection, files
+from espcert.cli import common
+from espcert.cli.common import (
+    ChipOption,
+    ImageArgument,
+    JsonOption,
+    LabelOption,
+    QuietOption,
+    TableOffsetOption,
+)
+from espcert.errors import UsageError
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="N",
+        parser=common.parse_integer,
+        help="The partition's size in bytes.  [default: the image's]",
+        show_default=False,
+    ),
+]
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="CODE",
+        help="Take a loss that is refused otherwise.",
+        show_default=False,
+    ),
+]
+DeviceCertOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device-cert",
+        metavar="FILE",
+        help="A device certificate that the source lacks.",
+        show_default=False,
+    ),
+]
+CaCertOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ca-cert",
+        metavar="FILE",
+        help="A CA certificate that the source lacks.",
+        show_default=False,
+    ),
+]
+NoIntegrityOption = Annotated[
+    bool, typer.Option("--no-integrity", help="Write no integrity entry.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Do everything but create the file.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
+
+MAX_CERTIFICATE_SIZE = 1 << 20
+
+
+def command(
+    image: ImageArgument,
+    output: OutputOption = None,
+    size: SizeOption = None,
+    accept: AcceptOption = None,
+    device_cert: DeviceCertOption = None,
+    ca_cert: CaCertOption = None,
+    no_integrity: NoIntegrityOption = False,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+    label: LabelOption = None,
+    partition_table_offset: TableOffsetOption = None,
+    chip: ChipOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Rewrite IMAGE as a current TLV partition, proven before OUT appears."""
+    from espcert import migration
+
+    def migrate_one(name: str) -> int:
+        _check_output(name, output, dry_run=dry_run, force=force)
+        options = migration.Options(
+            size=size,
+            integrity=not no_integrity,
+            accept=frozenset(accept or ()),
+            device_cert=_certificate(device_cert),
+            ca_cert=_certificate(ca_cert),
+            chip=chip,
+        )
+        source = common.open_image(name, label=label, table_offset=partition_table_offset)
+        result = migration.migrate(detection.detect(source), options)
+        written = None
+        if output is not None and result.output is not None and not dry_run:
+            files.write_atomically(output, result.output, force=force)
+            written = str(output)
+        if as_json:
+            common.print_object(name, migration.to_json(result, written))
+        else:
+            _print(result, written, quiet=quiet)
+        return 1 if result.refused else 0
+
+    common.for_each([image], migrate_one, as_json=as_json)
+
+
+def _check_output(name: str, output: Path | None, *, dry_run: bool, force: bool) -> None:
+    if output is None:
+        if not dry_run:
+            raise UsageError("no-output", "-o OUT is missing (or --dry-run)")
+        return
+    if str(output) == files.STDIN:
+        raise UsageError("bad-output", "-o -: a partition holds secrets; it is written to a file")
+    files.refuse_input_as_output([name], output)
+    files.check_output(output, force=force or dry_run)
+
+
+def _certificate(name: str | None) -> bytes | None:
+    return None if name is None else files.read_image(name, MAX_CERTIFICATE_SIZE)
+
+
+def _print(result: object, written: str | None, *, quiet: bool) -> None:
+    from espcert.cli import migration_report
+    from espcert.migration import Migration
+
+    assert isinstance(result, Migration)
+    migration_report.print_report(result, written, quiet=quiet)

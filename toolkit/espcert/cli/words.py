@@ -1,0 +1,67 @@
+"""Plain words for what an image is; no colours, nothing to import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from espcert import detection
+from espcert.cli.common import shown_name
+from espcert.detection import Reading
+from espcert.text import printable, size_text
+
+LAYOUT_WORDS: Final = {
+    "tlv": "TLV entries",
+    "cust_flash": "cust_flash metadata",
+    "cust_flash_legacy": "cust_flash metadata of a pre_prov module",
+    "nvs": "NVS, namespace esp_secure_cert",
+    "nvs_legacy": "NVS, namespace pre_prov",
+    "nvs_esp_ds": "NVS, namespace esp_ds_ns (ESP-IDF's ssl_ds example)",
+}
+KEY_WORDS: Final = {
+    "rsa_ds": "RSA key in the DS peripheral",
+    "hmac_derived": "ECDSA key derived by HMAC",
+    "ecdsa_peripheral": "key in the ECDSA peripheral",
+    "hmac_encrypted": "key encrypted by HMAC",
+    "plaintext": "private key in plain text",
+    "none": "no private key",
+}
+CHIP_WORDS: Final = {
+    "ds3072": "3072-bit DS (ESP32-C3, -C5, -C6, -H2)",
+    "ds4096": "4096-bit DS (ESP32-S2, -S3, -P4)",
+}
+
+
+def headline(reading: Reading) -> str:
+    """One line that says what the image is."""
+    contents = reading.require()
+    key = KEY_WORDS[detection.key_of(contents)]
+    name = printable(shown_name(reading.image.name))
+    return f"{name}: {contents.layout} ({LAYOUT_WORDS[contents.layout]}), {key}"
+
+
+def reading_lines(reading: Reading) -> Iterator[str]:
+    """What is known of the partition, and why it is taken for what it is."""
+    contents = reading.require()
+    yield _line("size", size_text(len(reading.image.data)))
+    yield _line("revision", revision_words(contents.revision))
+    if reading.label:
+        yield _line("label", printable(reading.label))
+    family = detection.chip_family(contents.items)
+    if family:
+        yield _line("chip", CHIP_WORDS[family])
+    for number, reason in enumerate(detection.evidence(reading)):
+        yield _line("" if number else "because", printable(reason))
+
+
+def _line(name: str, value: str) -> str:
+    return f"  {name:<10}{value}"
+
+
+def revision_words(revision: str | None) -> str:
+    """Which software writes or reads this form."""
+    if revision is None:
+        return "not known: no whole entry"
+    if revision.startswith("idf"):
+        return "ESP-IDF v4.3 and v4.4 (ssl_ds example)"
+    return f"esp_secure_cert_mgr {revision}"

@@ -1,0 +1,175 @@
+"""Reading images whole and bounded; writing results so that no half-written file ever shows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from espcert.errors import FileError, UnreadableError, UsageError
+
+MAX_IMAGE_SIZE: Final = 256 * 1024 * 1024
+STDIN: Final = "-"
+
+
+def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
+    """The bytes of a file, or of standard input for `-`.
+
+    Raises UsageError for what is not there or is a directory, UnreadableError for more than
+    `limit` bytes, FileError where reading fails.
+    """
+    try:
+        if name == STDIN:
+            data = _read_bounded(sys.stdin.buffer, limit)
+        else:
+            with Path(name).open("rb") as file:
+                data = _read_bounded(file, limit)
+    except FileNotFoundError as error:
+        raise UsageError("not-found", f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise UsageError("is-directory", f"{name}: is a directory, not an image") from error
+    except ValueError as error:
+        raise UsageError("not-found", f"{name!r}: not a file name") from error
+    except OSError as error:
+        if Path(name).is_dir():  # Windows reports a permission error for a directory
+            raise UsageError("is-directory", f"{name}: is a directory, not an image") from error
+        raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
+    if len(data) > limit:
+        raise UnreadableError(
+            "too-large", f"{name}: over {limit >> 20} MiB, larger than any flash of these modules"
+        )
+    return data
+
+
+def _read_bounded(file: BinaryIO, limit: int) -> bytes:
+    """At most one byte more than the limit; endless devices end here."""
+    return file.read(limit + 1)
+
+
+def reason_of(error: OSError) -> str:
+    """The operating system's words for an error, without the path."""
+    return error.strerror or type(error).__name__
+
+
+def refuse_input_as_output(inputs: list[str], output: Path) -> None:
+    """Raise UsageError where the output is one of the inputs: same path, link or descriptor."""
+    try:
+        target = output.stat()
+    except OSError:
+        return
+    for name in inputs:
+        try:
+            source = os.fstat(sys.stdin.fileno()) if name == STDIN else Path(name).stat()
+        except (OSError, ValueError):
+            continue
+        if os.path.samestat(source, target):
+            raise UsageError("output-is-input", f"{output}: is the input; inputs are never changed")
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Raise UsageError where the output could not be created as asked."""
+    if output.is_dir():
+        raise UsageError("is-directory", f"{output}: is a directory, not a file to write")
+    if os.path.lexists(output):
+        if output.exists() and not output.is_file():
+            raise UsageError("not-a-file", f"{output}: is not a regular file")
+        if not force:
+            raise UsageError("output-exists", f"{output}: exists; --force replaces it")
+    if not output.parent.is_dir():
+        raise UsageError("not-found", f"{output.parent}: no such directory")
+
+
+def write_atomically(
+    output: Path,
+    data: bytes,
+    *,
+    force: bool = False,
+    mode: int = 0o600,
+    verify: Callable[[bytes], None] | None = None,
+) -> None:
+    """Create a file that is complete or not there.
+
+    Guaranteed: the bytes on disk are read back (and given to `verify`) before the name appears;
+    the name appears in one step (link or rename, after fsync); without `force` an existing file
+    is never replaced, not even one that appears meanwhile; an old file stays whole until then.
+    Not guaranteed: that no temporary file (`.NAME.….tmp`, same mode) is left where the process is
+    killed; that the mode means anything on Windows, where the directory's ACL decides.
+
+    Raises UsageError where the file exists, FileError where the system refuses.
+    """
+    temporary = output.with_name(f".{output.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with _removed_at_end(temporary):
+            _write_synced(temporary, data, mode)
+            stored = temporary.read_bytes()
+            if stored != data:
+                raise FileError(
+                    "write-failed", f"{output}: the bytes on disk are not those written"
+                )
+            if verify is not None:
+                verify(stored)
+            _publish(temporary, output, force=force)
+            _sync_directory(output.parent)
+    except FileExistsError as error:
+        raise UsageError("output-exists", f"{output}: exists; --force replaces it") from error
+    except OSError as error:
+        raise FileError(
+            "write-failed", f"{output}: cannot be written: {reason_of(error)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _removed_at_end(path: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _write_synced(path: Path, data: bytes, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(temporary: Path, output: Path, *, force: bool) -> None:
+    if force:
+        temporary.replace(output)
+        return
+    try:
+        os.link(temporary, output)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (FAT, some network shares): the check and the rename are two steps.
+        if os.path.lexists(output):
+            raise FileExistsError(str(output)) from None
+        temporary.rename(output)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the new name survive a power loss; only POSIX opens directories."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse it
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a path is a regular file, links not followed."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,82 @@
+"""An image as a partition or as a whole flash image: locate what is to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from espcert.text import printable
+from espcert_formats import cust_flash, nvs, partition_table, tlv
+from espcert_formats.partition_table import Row, Table
+
+PARTITION: Final = "partition"
+FLASH: Final = "flash"
+
+LABELS: Final = (b"esp_secure_cert", b"pre_prov")
+"""Labels under which firmware looks for the credentials, today's first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The bytes of an IMAGE and what holds them.
+
+    For a whole flash image `table` is its partition table and `row` the partition that is meant,
+    None where there is none. `name` is the file's name, `-` for standard input.
+    """
+
+    data: bytes = field(repr=False)
+    name: str = ""
+    label: str | None = None
+    table: Table | None = None
+    row: Row | None = None
+
+    @property
+    def container(self) -> str:
+        """`partition` or `flash`."""
+        return PARTITION if self.table is None else FLASH
+
+
+def locate(
+    data: bytes,
+    *,
+    name: str = "",
+    label: str | None = None,
+    table_offset: int | None = None,
+) -> Image:
+    """Find out whether the bytes are one partition or a whole flash image with a table."""
+    if not _is_bare_partition(data):
+        table = partition_table.find(data, table_offset)
+        if table is not None:
+            return Image(data, name, label, table, _row(table, label))
+    return Image(data, name, label)
+
+
+def _is_bare_partition(data: bytes) -> bool:
+    """Whether the bytes begin as a partition does.
+
+    NVS needs its first page here: a flash image may hold an NVS partition further on.
+    """
+    return (
+        tlv.recognise(data) is not None or cust_flash.has_magic(data) or nvs.starts_with_page(data)
+    )
+
+
+def _row(table: Table, label: str | None) -> Row | None:
+    wanted = LABELS if label is None else (label.encode(),)
+    for name in wanted:
+        for row in table.rows:
+            if row.label == name:
+                return row
+    return None
+
+
+def label_text(row: Row) -> str:
+    """A row's label, safe to print."""
+    return printable(row.label.decode("utf-8", "backslashreplace"))
+
+
+def cut_command(image: Image, row: Row) -> str:
+    """A command that cuts a partition out of a flash image."""
+    source = "/dev/stdin" if image.name == "-" else image.name
+    first, count = row.offset // partition_table.SECTOR, -(-row.size // partition_table.SECTOR)
+    return f"dd if={source} of={label_text(row)}.bin bs=4096 skip={first} count={count}"

@@ -1,0 +1,44 @@
+"""The Python API's entry points that touch files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from espcert import files, inspection
+from espcert.detection import Reading
+from espcert.errors import UsageError
+from espcert.image import Image, locate
+from espcert.migration import Migration
+
+
+def open_image(path: str | os.PathLike[str], *, label: str | None = None) -> Image:
+    """Read an image file of at most 256 MiB and find out what container it is.
+
+    Raises UsageError where there is no such file, UnreadableError where it is too large,
+    FileError where it cannot be read.
+    """
+    name = os.fspath(path)
+    return locate(files.read_image(name), name=name, label=label)
+
+
+def inspect(reading: Reading) -> dict[str, Any]:
+    """What `espcert inspect --json` prints of an image that was read, without `schema`, `file`."""
+    return inspection.to_json(reading)
+
+
+def save(migration: Migration, path: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Write a migrated partition atomically, 0600.
+
+    Raises UsageError where the migration was refused, the file exists (and not `force`) or is
+    the image itself, FileError where writing fails.
+    """
+    if migration.output is None:
+        reasons = "; ".join(finding.message for finding in migration.blocking)
+        raise UsageError("refused", f"nothing to save: {reasons}")
+    output = Path(path)
+    if migration.reading.image.name:
+        files.refuse_input_as_output([migration.reading.image.name], output)
+    files.check_output(output, force=force)
+    files.write_atomically(output, migration.output, force=force)

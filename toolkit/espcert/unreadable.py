@@ -1,0 +1,132 @@
+"""What an image that is no known layout may be instead, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Final, NamedTuple
+
+from espcert.text import printable
+from espcert_formats import nvs, partition_table, tlv
+
+APP_MAGIC: Final = 0xE9
+MAX_APP_SEGMENTS: Final = 16
+SMALLEST_METADATA: Final = 40
+
+BLOCK: Final = 16
+MIN_RANDOM_LENGTH: Final = 512
+RANDOM_SHARE: Final = 0.98
+"""Share of the entropy of random bytes from which bytes count as encrypted or random."""
+MIN_TWIN_BLOCKS: Final = 4
+
+
+class Reason(NamedTuple):
+    """Why an image could not be read: a stable code and a sentence."""
+
+    code: str
+    text: str
+
+
+def reason_for(data: bytes) -> Reason:
+    """The first explanation that the bytes support."""
+    return (
+        _empty_or_erased(data)
+        or _known_start(data)
+        or _truncated(data)
+        or _nvs_without_credentials(data)
+        or _encrypted(data)
+        or Reason("unknown", "none of the known layouts: no TLV, cust_flash or NVS magic is there")
+    )
+
+
+def _empty_or_erased(data: bytes) -> Reason | None:
+    if not data:
+        return Reason("empty", "the file is empty")
+    if not data.strip(b"\xff"):
+        return Reason("erased", f"erased flash: all {len(data)} bytes are 0xff")
+    return None
+
+
+def _known_start(data: bytes) -> Reason | None:
+    if data[:2] == partition_table.ROW_MAGIC:
+        return Reason(
+            "partition_table", "a partition table (aa 50 at offset 0), not the partition itself"
+        )
+    if len(data) >= 24 and data[0] == APP_MAGIC and 0 < data[1] <= MAX_APP_SEGMENTS:
+        return Reason("app_image", "an app or bootloader image (e9 at offset 0), not a partition")
+    return None
+
+
+def _truncated(data: bytes) -> Reason | None:
+    if len(data) < SMALLEST_METADATA or tlv.MAGIC.startswith(data):
+        return Reason(
+            "truncated",
+            f"only {len(data)} bytes: too short for any layout (the smallest needs "
+            f"{SMALLEST_METADATA}); read the whole partition again",
+        )
+    if nvs.starts_with_page(data) and len(data) < 4096:
+        return Reason(
+            "truncated",
+            f"an NVS page cut at {len(data):#x} of 0x1000 bytes, before its namespace entry",
+        )
+    return None
+
+
+def _nvs_without_credentials(data: bytes) -> Reason | None:
+    if not nvs.has_page(data):
+        return None
+    names = nvs.namespaces(data)
+    if names:
+        listed = ", ".join(printable(name) for name in names[:8])
+        return Reason(
+            "unknown",
+            f"an NVS partition without credentials: its namespaces are {listed}, none of "
+            "esp_secure_cert, pre_prov or esp_ds_ns",
+        )
+    if nvs.looks_encrypted(data):
+        return Reason(
+            "encrypted_or_random",
+            "an NVS partition whose pages are sound and none of whose entries is: NVS encryption, "
+            "or random bytes",
+        )
+    return Reason("unknown", "an NVS partition without any namespace")
+
+
+def _encrypted(data: bytes) -> Reason | None:
+    used = _used(data)
+    if len(used) < MIN_RANDOM_LENGTH or entropy(used) < RANDOM_SHARE * random_entropy(len(used)):
+        return None
+    if _twin_blocks(used) >= MIN_TWIN_BLOCKS:
+        return Reason(
+            "esp32_encrypted",
+            "looks like ESP32 flash encryption: both halves of many 32-byte blocks are the same, "
+            "as its cipher makes of erased flash",
+        )
+    return Reason(
+        "encrypted_or_random",
+        f"{len(used)} bytes as random as ciphertext: flash encryption or random bytes, which "
+        "cannot be told apart",
+    )
+
+
+def _used(data: bytes) -> bytes:
+    """The bytes up to the last 16-byte block that is not erased."""
+    length = len(data.rstrip(b"\xff"))
+    return data[: -(-length // BLOCK) * BLOCK]
+
+
+def entropy(data: bytes) -> float:
+    """Shannon entropy in bits a byte."""
+    total = len(data)
+    return -sum(n / total * math.log2(n / total) for n in Counter(data).values())
+
+
+def random_entropy(length: int) -> float:
+    """Expected entropy, bits a byte, of `length` random bytes (Miller and Madow's correction)."""
+    return 8 - 255 / (2 * length * math.log(2))
+
+
+def _twin_blocks(data: bytes) -> int:
+    """How many 32-byte blocks consist of the same 16 bytes twice."""
+    starts = range(0, len(data) - 31, 32)
+    return sum(data[at : at + BLOCK] == data[at + BLOCK : at + 32] for at in starts)
