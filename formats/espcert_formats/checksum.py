@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 
 Buffer = bytes | memoryview
@@ -18,4 +17,6 @@ def crc32(data: Buffer) -> int:
 
 def sha256(data: Buffer) -> str:
     """SHA-256 as lower-case hex."""
+    import hashlib  # loads OpenSSL, which telling layouts apart does not need
+
     return hashlib.sha256(data).hexdigest()

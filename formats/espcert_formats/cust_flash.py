@@ -17,6 +17,7 @@ from kaitaistruct import KaitaiStream
 from espcert_formats import items as kinds
 from espcert_formats._ksy.esp_secure_cert_cust_flash import EspSecureCertCustFlash
 from espcert_formats.checksum import crc32
+from espcert_formats.erased import first_written
 from espcert_formats.errors import FormatError
 from espcert_formats.items import Anomaly, Contents, Evidence, Field, Item, Span
 
@@ -149,6 +150,14 @@ def _order_reasons(data: bytes, pair: tuple[Slot, Slot], layout: str) -> Iterato
             yield f"{name} certificate CRC matches the {place} pair"
 
 
+def starts(data: bytes) -> bool:
+    """Whether the magic word of either metadata is there."""
+    return (
+        data[MAGIC_WITHOUT_DS : MAGIC_WITHOUT_DS + 4] == MAGIC
+        or data[MAGIC_WITH_DS : MAGIC_WITH_DS + 4] == MAGIC
+    )
+
+
 def recognise(data: bytes, label: str | None = None) -> Evidence | None:
     """Recognise the layout by the firmware's own test, the magic word of either metadata.
 
@@ -264,8 +273,8 @@ def _first_stray(data: bytes, start: int, stop: int) -> int | None:
     if start <= CA_CERT_AREA < stop and data[CA_CERT_AREA : CA_CERT_AREA + 1] == b"\x00":
         at = CA_CERT_AREA - start
         gap = gap[:at] + b"\xff" + gap[at + 1 :]
-    kept = gap.lstrip(b"\xff")
-    return start + len(gap) - len(kept) if kept else None
+    stray = first_written(gap)
+    return None if stray is None else start + stray
 
 
 _FIELDS_WITHOUT_DS: Final = (
@@ -296,11 +305,3 @@ def fields(data: bytes) -> Iterator[Field]:
     for kind, slot in _slots(metadata, order):
         if slot.length and slot.offset < len(data):
             yield Field(slot.offset, slot.length, kind, kind)
-
-
-def has_magic(data: bytes) -> bool:
-    """Whether the magic word of either metadata is there."""
-    return (
-        data[MAGIC_WITHOUT_DS : MAGIC_WITHOUT_DS + 4] == MAGIC
-        or data[MAGIC_WITH_DS : MAGIC_WITH_DS + 4] == MAGIC
-    )

@@ -112,8 +112,7 @@ END_MARKER: Final = "end-marker"
 NVS_DAMAGE: Final = "nvs-damage"
 
 
-@dataclass(frozen=True, slots=True)
-class OtherEntry:
+class OtherEntry(NamedTuple):
     """An NVS entry that is not credential material. `length` is in bytes, a final NUL aside."""
 
     namespace: str
@@ -131,8 +130,7 @@ class Field(NamedTuple):
     kind: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Why a layout was recognised: its name, the label the bytes suggest, and the reasons."""
 
     layout: str

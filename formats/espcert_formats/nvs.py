@@ -114,6 +114,11 @@ def namespaces(data: bytes) -> tuple[str, ...]:
     return tuple(_namespaces(nvs_log.mount(data))) or tuple(sorted(_unmounted_namespaces(data)))
 
 
+def starts(data: bytes) -> bool:
+    """Whether the image's first page has a valid NVS header."""
+    return nvs_log.page_header(data, 0) is not None
+
+
 def recognise(data: bytes, label: str | None = None) -> Evidence | None:
     """Recognise the layout by an NVS page with a valid header that holds one of the namespaces.
 
@@ -358,11 +363,6 @@ def _entry_fields(page: Page, entry: Entry, variant: Variant | None) -> Iterator
 def has_page(data: bytes) -> bool:
     """Whether any page of the image has a valid NVS header."""
     return nvs_log.has_page(data)
-
-
-def starts_with_page(data: bytes) -> bool:
-    """Whether the image's first page has a valid NVS header."""
-    return nvs_log.page_header(data, 0) is not None
 
 
 def looks_encrypted(data: bytes) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from espcert_formats import nvs_log
+from espcert_formats.erased import is_erased
 from espcert_formats.nvs_log import Damage, Entry, Log, Page
 
 
@@ -31,13 +32,13 @@ def _written_without_state(log: Log, page: Page) -> Iterator[Damage]:
     interrupted = [entry for owner, entry in log.unfinished if owner is page]
     known = {slot for entry in interrupted for slot in range(entry.slot, entry.slot + entry.span)}
     slot = page.stored_states.find(nvs_log.EMPTY)
-    if slot < 0 or not _rest(page, slot).strip(b"\xff"):
+    if slot < 0 or is_erased(_rest(page, slot)):
         return
     if not known and _is_interrupted_header(page, slot):
         return
     for at in range(slot, nvs_log.ENTRY_COUNT):
         empty = page.stored_states[at] == nvs_log.EMPTY
-        if empty and at not in known and page.raw(at).strip(b"\xff"):
+        if empty and at not in known and not is_erased(page.raw(at)):
             yield Damage(page.slot_offset(at), "data in a slot that the bitmap calls empty", "0xff")
 
 
@@ -52,7 +53,7 @@ def _is_interrupted_header(page: Page, slot: int) -> bool:
     return (
         page.state == nvs_log.ACTIVE
         and states.count(nvs_log.EMPTY, slot) == nvs_log.ENTRY_COUNT - slot
-        and not _rest(page, slot + 1).strip(b"\xff")
+        and is_erased(_rest(page, slot + 1))
         and not (entry.consistent and entry.span == 1)
     )
 
@@ -94,18 +95,15 @@ def _contradictions(log: Log) -> Iterator[Damage]:
 
 def _erased_items(page: Page) -> Iterator[Entry]:
     """Erased items that are still whole: header and data have their CRCs."""
-    slot = 0
-    while slot < nvs_log.ENTRY_COUNT:
-        if page.states[slot] != nvs_log.ERASED:
-            slot += 1
-            continue
+    slot = page.states.find(nvs_log.ERASED)
+    while slot >= 0:
         entry = page.entry(slot)
         whole = entry.consistent and (
             entry.type not in nvs_log.VARIABLE_LENGTH or page.value_intact(entry)
         )
         if whole:
             yield entry
-        slot += entry.span if whole else 1
+        slot = page.states.find(nvs_log.ERASED, slot + (entry.span if whole else 1))
 
 
 def _lost_values(log: Log) -> Iterator[Damage]:

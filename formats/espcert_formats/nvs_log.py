@@ -9,6 +9,7 @@ described in `ksy/esp_nvs.ksy`. Sources: ESP-IDF v5.5, components/nvs_flash/src,
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from kaitaistruct import KaitaiStream
 
 from espcert_formats._ksy.esp_nvs import EspNvs
 from espcert_formats.checksum import crc32
+from espcert_formats.erased import is_erased
 from espcert_formats.items import Span
 
 PAGE_SIZE: Final = 4096
@@ -63,7 +65,6 @@ SECOND_VERSION: Final = 0x80
 
 _STATES_OF_BYTE: Final = [bytes((b >> shift) & 3 for shift in (0, 2, 4, 6)) for b in range(256)]
 _ERASED_PAGE: Final = b"\xff" * PAGE_SIZE
-_ERASED_ENTRY: Final = b"\xff" * ENTRY_SIZE
 
 
 class Entry(NamedTuple):
@@ -107,6 +108,10 @@ class Page:
     states: bytearray
     end: int = ENTRY_COUNT
     _entries: dict[int, Entry] = field(default_factory=dict, repr=False)
+    _stream: KaitaiStream = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._stream = KaitaiStream(BytesIO(self.data))
 
     def slot_offset(self, slot: int) -> int:
         """Offset of a slot from the start of the partition."""
@@ -121,7 +126,8 @@ class Page:
         """The slot read as an item's header entry."""
         known = self._entries.get(slot)
         if known is None:
-            known = self._entries[slot] = _parse_entry(slot, self.raw(slot))
+            self._stream.seek(ENTRIES_OFFSET + slot * ENTRY_SIZE)
+            known = self._entries[slot] = _parse_entry(slot, self.raw(slot), self._stream)
         return known
 
     def erase(self, slot: int) -> None:
@@ -132,17 +138,12 @@ class Page:
 
     def items(self) -> Iterator[Entry]:
         """The header entries of the live items, in slot order."""
-        slot = 0
-        while slot < self.end:
-            if self.states[slot] != WRITTEN:
-                slot += 1
-                continue
+        slot = self.states.find(WRITTEN)
+        while 0 <= slot < self.end:
             entry = self.entry(slot)
-            if not entry.consistent:
-                slot += 1
-                continue
-            yield entry
-            slot += entry.span
+            if entry.consistent:
+                yield entry
+            slot = self.states.find(WRITTEN, slot + (entry.span if entry.consistent else 1))
 
     def value(self, entry: Entry) -> bytes:
         """The data of a variable-length item, its length as the header says."""
@@ -162,8 +163,9 @@ class Page:
         return crc32(self.value(entry)) == int.from_bytes(entry.value[4:], "little")
 
 
-def _parse_entry(slot: int, raw: bytes) -> Entry:
-    header = EspNvs.EntryHeader(KaitaiStream(BytesIO(raw)))
+def _parse_entry(slot: int, raw: bytes, stream: KaitaiStream) -> Entry:
+    """The entry of a slot: `raw` are its 32 bytes, at which the stream stands."""
+    header = EspNvs.EntryHeader(stream)
     sound = zlib.crc32(raw[8:], crc32(raw[:4])) == header.crc
     return Entry(
         slot,
@@ -230,7 +232,12 @@ class Log:
 
 def page_header(data: bytes, offset: int) -> EspNvs.PageHeader | None:
     """The header of the page at `offset`, or None where its CRC does not match."""
-    raw = data[offset : offset + PAGE_HEADER_LENGTH]
+    return _page_header(data[offset : offset + PAGE_HEADER_LENGTH])
+
+
+@functools.lru_cache(maxsize=256)
+def _page_header(raw: bytes) -> EspNvs.PageHeader | None:
+    """Cached: several questions about one image look at the same headers."""
     if len(raw) < PAGE_HEADER_LENGTH:
         return None
     header = EspNvs.PageHeader(KaitaiStream(BytesIO(raw)))
@@ -349,7 +356,7 @@ def _is_unfinished(page: Page, entry: Entry) -> bool:
         and entry.slot < empty < behind
         and stored.count(WRITTEN, entry.slot, empty) == empty - entry.slot
         and stored.count(EMPTY, empty) == ENTRY_COUNT - empty
-        and not page.data[page.slot_offset(behind) - page.offset :].strip(b"\xff")
+        and is_erased(page.data[page.slot_offset(behind) - page.offset :])
         and not page.value_intact(entry)
     )
 
@@ -527,7 +534,8 @@ def written_entries(data: bytes, offset: int) -> Iterator[Entry]:
     for slot in range(ENTRY_COUNT):
         if states[slot] == WRITTEN:
             at = ENTRIES_OFFSET + slot * ENTRY_SIZE
-            entry = _parse_entry(slot, raw[at : at + ENTRY_SIZE])
+            slot_raw = raw[at : at + ENTRY_SIZE]
+            entry = _parse_entry(slot, slot_raw, KaitaiStream(BytesIO(slot_raw)))
             if entry.consistent:
                 yield entry
 

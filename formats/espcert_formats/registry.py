@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Iterator
-from types import ModuleType
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from espcert_formats import cust_flash, nvs, tlv
+from espcert_formats.errors import FormatError
 from espcert_formats.items import Contents, Evidence, Field
 
-
-class Layout(Protocol):
-    """What a layout's module offers."""
-
-    def recognise(self, data: bytes, label: str | None = None) -> Evidence | None:
-        """Tell whether the firmware's own magic of this layout is there, and why."""
-
-    def read(self, data: bytes, label: str | None = None) -> Contents:
-        """Read the partition; raises FormatError and nothing else."""
-
-    def fields(self, data: bytes) -> Iterator[Field]:
-        """Name the stretches of the partition, for a map."""
+LAYOUTS: Final = ("tlv", "cust_flash", "nvs")
+"""Modules of this package, one a layout family."""
 
 
-def _layout(module: ModuleType) -> Layout:
-    return cast(Layout, module)
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Layout(Protocol):
+        """What a layout's module offers."""
+
+        def starts(self, data: bytes) -> bool:
+            """Tell from its first bytes whether an image begins as a partition of this layout."""
+
+        def recognise(self, data: bytes, label: str | None = None) -> Evidence | None:
+            """Tell whether the firmware's own magic of this layout is there, and why."""
+
+        def read(self, data: bytes, label: str | None = None) -> Contents:
+            """Read the partition; raises FormatError and nothing else."""
+
+        def fields(self, data: bytes) -> Iterator[Field]:
+            """Name the stretches of the partition, for a map."""
 
 
-LAYOUTS: Final[tuple[Layout, ...]] = (_layout(tlv), _layout(cust_flash), _layout(nvs))
+def layouts() -> Iterator[Layout]:
+    """The layouts, each imported only when it is asked for: most images are of the first ones."""
+    return map(_layout, LAYOUTS)
 
 
-def find(data: bytes, label: str | None = None) -> tuple[Layout, Evidence] | None:
-    """The first layout that recognises the bytes, or None."""
-    for layout in LAYOUTS:
-        evidence = layout.recognise(data, label)
-        if evidence is not None:
-            return layout, evidence
+@functools.cache
+def _layout(name: str) -> Layout:
+    return cast("Layout", importlib.import_module(f"{__package__}.{name}"))
+
+
+def starts(data: bytes) -> bool:
+    """Whether an image begins as a partition of any layout."""
+    return any(layout.starts(data) for layout in layouts())
+
+
+def read(data: bytes, label: str | None = None) -> tuple[Layout, Contents] | None:
+    """The contents as the first layout that recognises the bytes reads them, or None."""
+    for layout in layouts():
+        try:
+            return layout, layout.read(data, label)
+        except FormatError:
+            continue
     return None

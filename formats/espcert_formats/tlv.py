@@ -1,13 +1,13 @@
 """The TLV layout: a chain of entries with the magic 0xBA5EBA11 and a CRC each.
 
 Written since esp_secure_cert_mgr 2.0.0. The bytes are described in `ksy/esp_secure_cert_tlv.ksy`.
+The compiled spec is imported where it is used: to tell that an image is not TLV must cost nothing.
 Sources: esp_secure_cert_mgr 2296511 (v2.9.3), esp_secure_cert_tlv_private.h and
 esp_secure_cert_tlv_read.c.
 """
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from kaitaistruct import KaitaiStream
 
 from espcert_formats import items as kinds
-from espcert_formats._ksy.esp_secure_cert_tlv import EspSecureCertTlv
-from espcert_formats.checksum import crc32
+from espcert_formats.checksum import crc32, sha256
+from espcert_formats.erased import first_written
 from espcert_formats.errors import FormatError
 from espcert_formats.items import Anomaly, Contents, Evidence, Field, Item, Span
 
@@ -134,6 +134,8 @@ def walk(data: bytes) -> Iterator[Entry]:
 
     An entry that the image's end cuts is the last one, with `complete` False.
     """
+    from espcert_formats._ksy.esp_secure_cert_tlv import EspSecureCertTlv
+
     stream = KaitaiStream(BytesIO(data))
     view = memoryview(data)
     offset, size = 0, len(data)
@@ -163,9 +165,14 @@ def walk(data: bytes) -> Iterator[Entry]:
         offset = end
 
 
+def starts(data: bytes) -> bool:
+    """Whether the magic word is at offset 0."""
+    return data[:4] == MAGIC
+
+
 def recognise(data: bytes, label: str | None = None) -> Evidence | None:
     """Recognise the layout by the firmware's own test: the magic word at offset 0."""
-    if data[:4] != MAGIC:
+    if not starts(data):
         return None
     return Evidence(NAME, label, ("TLV magic 0xba5eba11 at offset 0",))
 
@@ -217,13 +224,7 @@ def _items_of(data: bytes, entry: Entry) -> Iterator[Item]:
         yield from _ds_items(payload, entry)
         return
     kind = kinds.DS_CIPHERTEXT if entry.type == TYPE_DS_DATA else kind_of(entry.type)
-    rsa_bits = efuse_key_id = efuse_block = None
-    if entry.type == TYPE_DS_CONTEXT and entry.length == kinds.DS_CONTEXT_LENGTH:
-        context = EspSecureCertTlv.DsContext(KaitaiStream(BytesIO(payload)))
-        rsa_bits, efuse_key_id = context.rsa_length_bits, context.efuse_key_id
-    if entry.type == TYPE_SECURITY_CONFIG and entry.length == SECURITY_CONFIG_LENGTH:
-        config = EspSecureCertTlv.SecurityConfig(KaitaiStream(BytesIO(payload)))
-        efuse_block = config.priv_key_efuse_id
+    rsa_bits, efuse_key_id, efuse_block = _small_values(payload, entry)
     yield Item(
         kind=kind,
         index=entry.subtype,
@@ -239,10 +240,25 @@ def _items_of(data: bytes, entry: Entry) -> Iterator[Item]:
     )
 
 
+def _small_values(payload: bytes, entry: Entry) -> tuple[int | None, int | None, int | None]:
+    """RSA bits and key id of a DS context, eFuse block of a security config."""
+    from espcert_formats._ksy.esp_secure_cert_tlv import EspSecureCertTlv
+
+    if entry.type == TYPE_DS_CONTEXT and entry.length == kinds.DS_CONTEXT_LENGTH:
+        context = EspSecureCertTlv.DsContext(KaitaiStream(BytesIO(payload)))
+        return context.rsa_length_bits, context.efuse_key_id, None
+    if entry.type == TYPE_SECURITY_CONFIG and entry.length == SECURITY_CONFIG_LENGTH:
+        config = EspSecureCertTlv.SecurityConfig(KaitaiStream(BytesIO(payload)))
+        return None, None, config.priv_key_efuse_id
+    return None, None, None
+
+
 SECURITY_CONFIG_LENGTH: Final = 40
 
 
 def _ds_items(payload: bytes, entry: Entry) -> Iterator[Item]:
+    from espcert_formats._ksy.esp_secure_cert_tlv import EspSecureCertTlv
+
     block = EspSecureCertTlv.DsData(KaitaiStream(BytesIO(payload)))
     start = entry.data_offset
     parts = ((kinds.DS_IV, block.iv, 4), (kinds.DS_CIPHERTEXT, block.ciphertext, 20))
@@ -294,7 +310,7 @@ def _trailing(data: bytes, end: int) -> Iterator[Anomaly]:
             "erased flash (0xff)",
         )
         end += len(END_MARKER_BYTES)
-    stray = first_not_erased(data, end)
+    stray = first_written(data, end)
     if stray is not None:
         yield Anomaly(
             kinds.TRAILING_DATA,
@@ -302,13 +318,6 @@ def _trailing(data: bytes, end: int) -> Iterator[Anomaly]:
             f"byte {data[stray]:#04x} behind the last entry, which ends at {end:#x}",
             "erased flash (0xff)",
         )
-
-
-def first_not_erased(data: bytes, start: int, stop: int | None = None) -> int | None:
-    """Offset of the first byte in [start, stop) that is not 0xFF, or None."""
-    area = data[start:stop]
-    kept = area.lstrip(b"\xff")
-    return start + len(area) - len(kept) if kept else None
 
 
 def _is_current(entries: Sequence[Entry]) -> bool:
@@ -436,7 +445,7 @@ def chain(entries: Iterable[NewEntry], *, integrity: bool = True) -> bytes:
     body = b"".join(encode(entry) for entry in entries)
     if not integrity:
         return body
-    digest = hashlib.sha256(body).digest()
+    digest = bytes.fromhex(sha256(body))
     return body + encode(NewEntry(TYPE_INTEGRITY, 0, 0, digest))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -58,14 +59,25 @@ def encoding_of(data: bytes) -> str:
     return UNKNOWN
 
 
-def _quietly(action: Callable[[], T]) -> T | None:
-    """The result, or None where the bytes cannot be read; what the library warns of is dropped."""
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """What the library warns of odd certificates goes nowhere."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            return action()
-        except Exception:  # noqa: BLE001 - parsers of hostile ASN.1 raise what they please
-            return None
+        yield
+
+
+def _or_none(action: Callable[[], T]) -> T | None:
+    try:
+        return action()
+    except Exception:  # noqa: BLE001 - parsers of hostile ASN.1 raise what they please
+        return None
+
+
+def _quietly(action: Callable[[], T]) -> T | None:
+    """The result without warnings, or None where the bytes cannot be read."""
+    with _no_warnings():
+        return _or_none(action)
 
 
 @functools.lru_cache(maxsize=64)
@@ -93,22 +105,31 @@ def describe(data: bytes) -> CertificateInfo:
     if not certificates:
         return CertificateInfo(0)
     first = certificates[0]
-    serial = _quietly(lambda: first.serial_number)
-    key = _quietly(first.public_key)
-    return CertificateInfo(
-        certificates=len(certificates),
-        subject=_name(lambda: first.subject.rfc4514_string()),
-        issuer=_name(lambda: first.issuer.rfc4514_string()),
-        serial=None if serial is None else f"{serial:x}",
-        not_before=_quietly(lambda: first.not_valid_before_utc),
-        not_after=_quietly(lambda: first.not_valid_after_utc),
-        public_key=None if key is None else key_name(key),
-    )
+    with _no_warnings():
+        serial = _or_none(lambda: first.serial_number)
+        key = _or_none(first.public_key)
+        return CertificateInfo(
+            certificates=len(certificates),
+            subject=_or_none(lambda: printable(first.subject.rfc4514_string())),
+            issuer=_or_none(lambda: printable(first.issuer.rfc4514_string())),
+            serial=None if serial is None else f"{serial:x}",
+            not_before=_or_none(lambda: first.not_valid_before_utc),
+            not_after=_or_none(lambda: first.not_valid_after_utc),
+            public_key=None if key is None else key_name(key),
+        )
 
 
-def _name(action: Callable[[], str]) -> str | None:
-    text = _quietly(action)
-    return None if text is None else printable(text)
+def validity(data: bytes) -> tuple[datetime | None, datetime | None] | None:
+    """From when to when the first certificate is valid; None where there is none."""
+    certificates = parse(data)
+    if not certificates:
+        return None
+    first = certificates[0]
+    with _no_warnings():
+        return (
+            _or_none(lambda: first.not_valid_before_utc),
+            _or_none(lambda: first.not_valid_after_utc),
+        )
 
 
 def public_key(data: bytes) -> PublicKeyTypes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from espcert import image as images
 from espcert.errors import UnreadableError
@@ -12,7 +12,9 @@ from espcert.text import size_text
 from espcert_formats import items as kinds
 from espcert_formats import registry
 from espcert_formats.items import Contents, Item
-from espcert_formats.registry import Layout
+
+if TYPE_CHECKING:
+    from espcert_formats.registry import Layout
 
 KEY_NONE: Final = "none"
 _KEY_ORDER: Final = (kinds.HMAC_DERIVED, kinds.ECDSA_PERIPHERAL, kinds.HMAC_ENCRYPTED)
@@ -70,14 +72,14 @@ def detect(image: Image) -> Reading:
     """Read an image as the first layout that recognises it. Never fails on damage."""
     if image.table is not None:
         return _flash(image)
-    found = registry.find(image.data, image.label)
+    found = registry.read(image.data, image.label)
     if found is None:
         from espcert.unreadable import reason_for
 
         reason = reason_for(image.data)
         return Reading(image, None, None, reason.text, reason.code)
-    layout, _ = found
-    return Reading(image, layout.read(image.data, image.label), layout)
+    layout, contents = found
+    return Reading(image, contents, layout)
 
 
 def _flash(image: Image) -> Reading:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -102,7 +101,7 @@ def write_atomically(
 
     Raises UsageError where the file exists, FileError where the system refuses.
     """
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(6)}.tmp")
+    temporary = output.with_name(f".{output.name}.{os.urandom(6).hex()}.tmp")
     try:
         with _removed_at_end(temporary):
             _write_synced(temporary, data, mode)

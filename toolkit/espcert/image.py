@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from espcert.text import printable
-from espcert_formats import cust_flash, nvs, partition_table, tlv
-from espcert_formats.partition_table import Row, Table
+from espcert_formats import registry
+
+if TYPE_CHECKING:
+    from espcert_formats.partition_table import Row, Table
 
 PARTITION: Final = "partition"
 FLASH: Final = "flash"
+SECTOR: Final = 0x1000
 
 LABELS: Final = (b"esp_secure_cert", b"pre_prov")
 """Labels under which firmware looks for the credentials, today's first."""
@@ -43,22 +46,17 @@ def locate(
     label: str | None = None,
     table_offset: int | None = None,
 ) -> Image:
-    """Find out whether the bytes are one partition or a whole flash image with a table."""
-    if not _is_bare_partition(data):
+    """Find out whether the bytes are one partition or a whole flash image with a table.
+
+    What begins as a partition is one: a flash image begins with erased flash or a bootloader.
+    """
+    if not registry.starts(data):
+        from espcert_formats import partition_table
+
         table = partition_table.find(data, table_offset)
         if table is not None:
             return Image(data, name, label, table, _row(table, label))
     return Image(data, name, label)
-
-
-def _is_bare_partition(data: bytes) -> bool:
-    """Whether the bytes begin as a partition does.
-
-    NVS needs its first page here: a flash image may hold an NVS partition further on.
-    """
-    return (
-        tlv.recognise(data) is not None or cust_flash.has_magic(data) or nvs.starts_with_page(data)
-    )
 
 
 def _row(table: Table, label: str | None) -> Row | None:
@@ -78,5 +76,5 @@ def label_text(row: Row) -> str:
 def cut_command(image: Image, row: Row) -> str:
     """A command that cuts a partition out of a flash image."""
     source = "/dev/stdin" if image.name == "-" else image.name
-    first, count = row.offset // partition_table.SECTOR, -(-row.size // partition_table.SECTOR)
+    first, count = row.offset // SECTOR, -(-row.size // SECTOR)
     return f"dd if={source} of={label_text(row)}.bin bs=4096 skip={first} count={count}"

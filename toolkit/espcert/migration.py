@@ -18,6 +18,7 @@ from espcert.text import printable
 from espcert_formats import items as kinds
 from espcert_formats import tlv
 from espcert_formats.checksum import sha256
+from espcert_formats.erased import is_erased
 from espcert_formats.errors import FormatError
 from espcert_formats.items import Contents, Item
 
@@ -139,7 +140,7 @@ def partition_size(source: Contents, given: int | None = None) -> int:
 
 def _left_behind(data: bytes, size: int) -> list[Finding]:
     """Bytes of the source behind the new partition's end would survive flashing it."""
-    if not data[size:].strip(b"\xff") or len(data) == OVERLONG_CUST_FLASH:
+    if is_erased(data[size:]) or len(data) == OVERLONG_CUST_FLASH:
         return []
     message = f"the image holds data behind {size:#x}, where the new partition would end"
     return [Finding("does-not-fit", message, None, size)]

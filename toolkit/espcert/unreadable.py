@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from espcert.text import printable
 from espcert_formats import nvs, partition_table, tlv
+from espcert_formats.erased import is_erased
 
 APP_MAGIC: Final = 0xE9
 MAX_APP_SEGMENTS: Final = 16
@@ -42,7 +43,7 @@ def reason_for(data: bytes) -> Reason:
 def _empty_or_erased(data: bytes) -> Reason | None:
     if not data:
         return Reason("empty", "the file is empty")
-    if not data.strip(b"\xff"):
+    if is_erased(data):
         return Reason("erased", f"erased flash: all {len(data)} bytes are 0xff")
     return None
 
@@ -64,7 +65,7 @@ def _truncated(data: bytes) -> Reason | None:
             f"only {len(data)} bytes: too short for any layout (the smallest needs "
             f"{SMALLEST_METADATA}); read the whole partition again",
         )
-    if nvs.starts_with_page(data) and len(data) < 4096:
+    if nvs.starts(data) and len(data) < 4096:
         return Reason(
             "truncated",
             f"an NVS page cut at {len(data):#x} of 0x1000 bytes, before its namespace entry",

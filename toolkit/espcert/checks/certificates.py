@@ -20,13 +20,15 @@ def check(items: Sequence[Item], at: datetime) -> Iterator[Finding]:
 
 def _check(item: Item, at: datetime) -> Iterator[Finding]:
     name = item_name(item.kind, item.index)
-    info = certificates.describe(item.data)
-    if not info.certificates:
+    valid = certificates.validity(item.data)
+    if valid is None:
         message = f"{name}: {len(item.data)} bytes that are no X.509 certificate"
         yield Finding("certificate-unreadable", message, name, item.offset)
-    if info.not_after is not None and at > info.not_after:
-        message = f"{name}: expired on {info.not_after:%Y-%m-%d}"
+        return
+    begin, end = valid
+    if end is not None and at > end:
+        message = f"{name}: expired on {end:%Y-%m-%d}"
         yield Finding("certificate-expired", message, name, item.offset)
-    if info.not_before is not None and at < info.not_before:
-        message = f"{name}: valid from {info.not_before:%Y-%m-%d} only"
+    if begin is not None and at < begin:
+        message = f"{name}: valid from {begin:%Y-%m-%d} only"
         yield Finding("certificate-not-yet-valid", message, name, item.offset)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final
 
@@ -14,7 +13,6 @@ import typer
 
 from espcert import files
 from espcert import image as images
-from espcert.chips import CHIPS
 from espcert.errors import EspcertError, UsageError
 from espcert.image import Image
 from espcert.text import printable
@@ -37,7 +35,11 @@ def parse_integer(text: str) -> int:
 
 
 def _check_chip(name: str | None) -> str | None:
-    if name is not None and name not in CHIPS:
+    if name is None:
+        return None
+    from espcert.chips import CHIPS
+
+    if name not in CHIPS:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(CHIPS)}")
     return name
 
@@ -151,6 +153,8 @@ def report_bug(error: Exception, name: str = "") -> None:
         f"it to {ISSUES} with the command and the version; ESPCERT_DEBUG=1 shows where it arose"
     )
     if os.environ.get("ESPCERT_DEBUG") == "1":
+        import traceback
+
         traceback.print_tb(error.__traceback__)
 
 
