@@ -18,6 +18,7 @@ from espcert.cli.common import (
     TableOffsetOption,
 )
 from espcert.errors import UsageError
+from espcert.findings import ACCEPTABLE
 
 OutputOption = Annotated[
     Path | None,
@@ -38,7 +39,7 @@ AcceptOption = Annotated[
     typer.Option(
         "--accept",
         metavar="CODE",
-        help="Take a loss that is refused otherwise.",
+        help=f"Take a loss that is refused otherwise: {', '.join(ACCEPTABLE)}.",
         show_default=False,
     ),
 ]
