@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
     """
     try:
         if name == STDIN:
-            data = _read_bounded(sys.stdin.buffer, limit)
+            data = _read_bounded(_stdin(), limit)
         else:
             with Path(name).open("rb") as file:
                 data = _read_bounded(file, limit)
@@ -44,6 +45,12 @@ def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
     return data
 
 
+def _stdin() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise OSError(errno.EBADF, "standard input is closed")
+    return sys.stdin.buffer
+
+
 def _read_bounded(file: BinaryIO, limit: int) -> bytes:
     """At most one byte more than the limit; endless devices end here."""
     return file.read(limit + 1)
@@ -62,7 +69,7 @@ def refuse_input_as_output(inputs: list[str], output: Path) -> None:
         return
     for name in inputs:
         try:
-            source = os.fstat(sys.stdin.fileno()) if name == STDIN else Path(name).stat()
+            source = os.fstat(_stdin().fileno()) if name == STDIN else Path(name).stat()
         except (OSError, ValueError):
             continue
         if os.path.samestat(source, target):

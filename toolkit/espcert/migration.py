@@ -154,13 +154,19 @@ class _Plan:
         self.options = options
         self.changes: list[str] = []
         self.mended: set[str] = set()
+        self.incomplete: list[Item] = []
         self.items = self._kept_items()
         self.supplied = self._supplied_items()
         dropped = len(self.items) != len(source.items)
         self.keeps_entries = source.current and not dropped and not self.supplied
 
     def findings(self) -> list[Finding]:
-        """What is lost by writing anew, if not accepted."""
+        """What is lost by writing anew or by leaving damaged items out, if not accepted."""
+        if self.incomplete and "ds-incomplete" not in self.options.accept:
+            first = self.incomplete[0]
+            names = ", ".join(item_name(item.kind, item.index) for item in self.incomplete)
+            message = f"{names}: useless without the parts of the DS key that are damaged"
+            return [Finding("ds-incomplete", message, first.kind, first.offset)]
         if all(item.kind in kinds.SEALS for item in (*self.items, *self.supplied)):
             return [Finding("nothing-left", "no item is left to write")]
         signed = [item for item in self.items if item.kind == kinds.SIGNATURE_BLOCK]
@@ -199,34 +205,38 @@ class _Plan:
         return tlv.fill(self.source.used, size)
 
     def _kept_items(self) -> list[Item]:
-        """Source items without what is damaged, double or incomplete, which was accepted."""
+        """Source items without what is damaged, double or incomplete."""
         kept: list[Item] = []
         seen: set[tuple[str, int]] = set()
         for item in self.source.items:
-            name = item_name(item.kind, item.index)
             if item.intact is False:
-                self.changes.append(f"left out: {name} at {item.offset:#x}, damaged (item-crc)")
-            elif (item.kind, item.index) in seen and item.kind != kinds.INTEGRITY:
+                continue
+            if (item.kind, item.index) in seen and item.kind != kinds.INTEGRITY:
+                name = item_name(item.kind, item.index)
                 self.changes.append(
                     f"left out: {name} at {item.offset:#x}, a second one (duplicate-entry)"
                 )
-            else:
-                seen.add((item.kind, item.index))
-                kept.append(item)
-        return self._without_incomplete_ds(kept)
+                continue
+            seen.add((item.kind, item.index))
+            kept.append(item)
+        return [item for item in kept if not self._is_incomplete_ds(item, kept)]
 
-    def _without_incomplete_ds(self, kept: list[Item]) -> list[Item]:
-        for index in sorted({item.index for item in kept if item.kind in kinds.DS_MATERIAL}):
-            group = {
-                item.kind: item
-                for item in kept
-                if item.kind in kinds.DS_MATERIAL and item.index == index
-            }
-            if any(True for _ in missing_parts(group)):
-                names = ", ".join(item_name(kind, index) for kind in sorted(group))
-                self.changes.append(f"left out: {names}, incomplete (ds-incomplete)")
-                kept = [item for item in kept if item not in group.values()]
-        return kept
+    def _is_incomplete_ds(self, item: Item, kept: Sequence[Item]) -> bool:
+        if item.kind not in kinds.DS_MATERIAL:
+            return False
+        group = {
+            other.kind: other
+            for other in kept
+            if other.kind in kinds.DS_MATERIAL and other.index == item.index
+        }
+        incomplete = any(True for _ in missing_parts(group))
+        if incomplete:
+            name = item_name(item.kind, item.index)
+            self.incomplete.append(item)
+            self.changes.append(
+                f"left out: {name} at {item.offset:#x}, of an incomplete DS key (ds-incomplete)"
+            )
+        return incomplete
 
     def _supplied_items(self) -> list[Item]:
         wanted = (
@@ -279,6 +289,10 @@ class _Plan:
 
     def _note_losses(self) -> None:
         accept = self.options.accept
+        for anomaly in self.source.anomalies:
+            if anomaly.code == kinds.ITEM_CRC and anomaly.kind:
+                name = item_name(anomaly.kind, anomaly.index)
+                self.changes.append(f"left out: {name} at {anomaly.offset:#x}, damaged (item-crc)")
         codes = Counter(anomaly.code for anomaly in self.source.anomalies)
         for code in (kinds.TRAILING_DATA, kinds.NVS_DAMAGE):
             if code in accept and codes[code]:

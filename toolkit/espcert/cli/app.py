@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import warnings
 from typing import Annotated, Final
@@ -52,5 +53,9 @@ def _register() -> None:
 def main() -> None:
     """Run the command line; libraries' warnings go nowhere."""
     warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without our arrows and dots (some Windows code pages) gets escapes instead.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     _register()
     app()

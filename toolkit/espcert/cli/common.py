@@ -100,7 +100,7 @@ def complain(text: str) -> None:
 
 def print_object(file: str, fields: dict[str, Any]) -> None:
     """One JSON line for an IMAGE."""
-    record = {"schema": SCHEMA, "file": printable(file)} | fields
+    record = {"schema": SCHEMA, "file": file} | fields
     say(json.dumps(record, ensure_ascii=True, allow_nan=False))
 
 

@@ -1,0 +1,149 @@
+"""Every command of the README is run, in its order, and prints what the README says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DUMP = ROOT / "fixtures" / "images" / "cust_flash_legacy_ec.bin"
+FLASH_SIZE = 0x40000
+PARTITION_OFFSET = 0xD000
+
+# What stands in for a module on a serial port: esptool's three verbs on a file "flash.bin".
+ESPTOOL = """
+import pathlib, sys
+verb, offset, *rest = sys.argv[1:]
+flash = pathlib.Path("flash.bin")
+data, at = bytearray(flash.read_bytes()), int(offset, 0)
+if verb == "read-flash":
+    pathlib.Path(rest[1]).write_bytes(data[at : at + int(rest[0], 0)])
+elif verb == "write-flash":
+    new = pathlib.Path(rest[0]).read_bytes()
+    data[at : at + len(new)] = new
+    flash.write_bytes(data)
+elif verb == "verify-flash":
+    new = pathlib.Path(rest[0]).read_bytes()
+    sys.exit(bytes(data[at : at + len(new)]) != new)
+else:
+    sys.exit("unknown verb " + verb)
+"""
+# pipx and uvx need a published package; these show that the README names a command that exists.
+PIPX = "import sys; sys.exit(sys.argv[1:] != ['install', 'espcert'])"
+UVX = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+
+
+class Command(NamedTuple):
+    """A command of a console block and what the README shows as its output."""
+
+    line: str
+    output: str
+
+
+def console_commands() -> list[Command]:
+    """The commands of all console blocks, in the order of the page."""
+    commands = []
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            line, _, output = part.partition("\n")
+            commands.append(Command(line, output))
+    return commands
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a dump, a module to read from, and the README's tools on its path."""
+    directory = tmp_path_factory.mktemp("readme")
+    flash = bytearray(b"\xff" * FLASH_SIZE)
+    flash[PARTITION_OFFSET : PARTITION_OFFSET + 0x6000] = DUMP.read_bytes()
+    (directory / "flash.bin").write_bytes(flash)
+    (directory / "dump.bin").write_bytes(DUMP.read_bytes())
+    tools = directory / "bin"
+    tools.mkdir()
+    for name, code in (("esptool", ESPTOOL), ("pipx", PIPX), ("uvx", UVX)):
+        script = tools / name
+        script.write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return directory
+
+
+def run(line: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    path = [str(directory / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    return subprocess.run(
+        line,
+        shell=True,
+        cwd=directory,
+        env={**os.environ, "PATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_console_command_works_in_order_and_prints_what_is_shown(bench: Path) -> None:
+    commands = console_commands()
+    assert len(commands) > 10
+    for command in commands:
+        done = run(command.line, bench)
+        assert done.returncode == 0, (command.line, done.stderr)
+        if command.output:
+            assert done.stdout == command.output, command.line
+    assert (bench / "contents" / "new" / "private_key.pem").is_file()
+    written = (bench / "flash.bin").read_bytes()[PARTITION_OFFSET:]
+    assert written.startswith((bench / "new.bin").read_bytes())
+
+
+def test_the_table_of_commands_names_every_verb() -> None:
+    from espcert.cli.app import VERBS
+
+    named = re.findall(r"^\| `espcert (\w+) ", README, re.MULTILINE)
+    assert sorted(named) == sorted(VERBS)
+
+
+def test_the_table_of_codes_names_every_code_that_can_be_accepted() -> None:
+    from espcert.findings import ACCEPTABLE
+
+    section = README.split("`--accept CODE` takes that loss")[1].split("## Layouts")[0]
+    named = re.findall(r"`([a-z]+(?:-[a-z]+)+)`", "\n".join(re.findall(r"^\|.*", section, re.M)))
+    assert set(named) == set(ACCEPTABLE)
+
+
+def test_the_ten_lines_of_python_convert_a_directory(tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(code) == 1
+    source, target = tmp_path / "dumps", tmp_path / "out"
+    source.mkdir()
+    target.mkdir()
+    shutil.copy(DUMP, source / "good.bin")
+    (source / "erased.bin").write_bytes(b"\xff" * 0x6000)
+    script = tmp_path / "convert.py"
+    script.write_text(code[0], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script), str(source), str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "good.bin: layout cust_flash_legacy → tlv" in done.stdout
+    assert "erased.bin: erased flash" in done.stderr
+    assert [path.name for path in target.iterdir()] == ["good.bin"]
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_the_two_commands_are_targets_of_the_makefile(target: str) -> None:
+    assert f"`make {target}`" in README
+    done = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
