@@ -75,6 +75,9 @@ def label_text(row: Row) -> str:
 
 def cut_command(image: Image, row: Row) -> str:
     """A command that cuts a partition out of a flash image."""
-    source = "/dev/stdin" if image.name == "-" else image.name
+    import shlex
+
+    source = shlex.quote("/dev/stdin" if image.name == "-" else image.name)
+    target = shlex.quote(f"{label_text(row).replace('/', '_')}.bin")
     first, count = row.offset // SECTOR, -(-row.size // SECTOR)
-    return f"dd if={source} of={label_text(row)}.bin bs=4096 skip={first} count={count}"
+    return f"dd if={source} of={target} bs=4096 skip={first} count={count}"

@@ -19,6 +19,8 @@ MIN_RANDOM_LENGTH: Final = 512
 RANDOM_SHARE: Final = 0.98
 """Share of the entropy of random bytes from which bytes count as encrypted or random."""
 MIN_TWIN_BLOCKS: Final = 4
+JUDGED_LENGTH: Final = 0x100000
+"""The first MiB is enough to tell how random bytes are."""
 
 
 class Reason(NamedTuple):
@@ -94,7 +96,7 @@ def _nvs_without_credentials(data: bytes) -> Reason | None:
 
 
 def _encrypted(data: bytes) -> Reason | None:
-    used = _used(data)
+    used = _used(data)[:JUDGED_LENGTH]
     if len(used) < MIN_RANDOM_LENGTH or entropy(used) < RANDOM_SHARE * random_entropy(len(used)):
         return None
     if _twin_blocks(used) >= MIN_TWIN_BLOCKS:
@@ -105,7 +107,7 @@ def _encrypted(data: bytes) -> Reason | None:
         )
     return Reason(
         "encrypted_or_random",
-        f"{len(used)} bytes as random as ciphertext: flash encryption or random bytes, which "
+        f"{len(used)} bytes are as random as ciphertext: flash encryption or random bytes, which "
         "cannot be told apart",
     )
 
