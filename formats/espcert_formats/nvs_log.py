@@ -302,32 +302,39 @@ def _load_page(log: Log, data: bytes, offset: int) -> None:
     if page.state == ACTIVE:
         _load_active(log, page)
     else:
-        _load_full(log, page)
+        for _ in _settle(log, page):
+            pass
 
 
 def _load_active(log: Log, page: Page) -> None:
     """Find the log's end, erase what is half written, and of two copies keep the later."""
     page.end = _find_end(page)
     seen: dict[Identity, int] = {}
+    for entry in _settle(log, page):
+        earlier = seen.get(identity(entry))
+        if earlier is not None:
+            page.erase(earlier)
+        seen[identity(entry)] = entry.slot
+
+
+def _settle(log: Log, page: Page) -> Iterator[Entry]:
+    """The whole items of a page; what is not one is erased on the way."""
     slot = 0
     while slot < page.end:
-        if page.states[slot] == ERASED:
+        state = page.states[slot]
+        if state == ERASED or (state != WRITTEN and page.state != ACTIVE):
             slot += 1
             continue
         entry = page.entry(slot)
-        if page.states[slot] != WRITTEN or not entry.consistent:
+        if state != WRITTEN or not entry.consistent:
             page.states[slot] = ERASED
             log.damage.append(_bad_slot(page, slot))
             slot += 1
             continue
-        if not _complete(page, entry):
+        if _complete(page, entry):
+            yield entry
+        else:
             _drop_incomplete(log, page, entry)
-            slot += entry.span
-            continue
-        earlier = seen.get(identity(entry))
-        if earlier is not None:
-            page.erase(earlier)
-        seen[identity(entry)] = slot
         slot += entry.span
 
 
@@ -364,23 +371,6 @@ def _is_unfinished(page: Page, entry: Entry) -> bool:
 def _complete(page: Page, entry: Entry) -> bool:
     states = page.states[entry.slot : entry.slot + entry.span]
     return states.count(WRITTEN) == entry.span
-
-
-def _load_full(log: Log, page: Page) -> None:
-    slot = 0
-    while slot < ENTRY_COUNT:
-        if page.states[slot] != WRITTEN:
-            slot += 1
-            continue
-        entry = page.entry(slot)
-        if not entry.consistent:
-            page.states[slot] = ERASED
-            log.damage.append(_bad_slot(page, slot))
-            slot += 1
-            continue
-        if not _complete(page, entry):
-            _drop_incomplete(log, page, entry)
-        slot += entry.span
 
 
 def _bad_slot(page: Page, slot: int) -> Damage:
