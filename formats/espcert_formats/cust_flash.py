@@ -140,13 +140,13 @@ def _order(data: bytes, metadata: Metadata, label: str | None) -> _Order:
 
 def _score(data: bytes, pair: tuple[Slot, Slot]) -> int:
     """How many certificates of a pair match their CRC; an empty pair says nothing."""
-    return sum(slot.matches(data) for slot in pair if not slot.empty)
+    return sum(slot.matches(data) for slot in pair if slot.length)
 
 
 def _order_reasons(data: bytes, pair: tuple[Slot, Slot], layout: str) -> Iterator[str]:
     places = ("first", "second") if layout == NAME else ("second", "first")
     for name, place, slot in zip(("device", "CA"), places, pair, strict=True):
-        if not slot.empty and slot.matches(data):
+        if slot.length and slot.matches(data):
             yield f"{name} certificate CRC matches the {place} pair"
 
 
@@ -190,7 +190,7 @@ def read(data: bytes, label: str | None = None) -> Contents:
         intact = slot.matches(data)
         if slot.offset + slot.length <= len(data):
             items.append(_item(data, kind, slot, intact))
-        if not intact:
+        if not intact or slot.length == 0:
             anomalies.append(_damage(data, kind, slot))
     if metadata.iv is not None:
         items.append(_context(metadata))
@@ -242,6 +242,10 @@ def _context(metadata: Metadata) -> Item:
 
 def _damage(data: bytes, kind: str, slot: Slot) -> Anomaly:
     stop = slot.offset + slot.length
+    if slot.length == 0:
+        # No bytes have the CRC 0xFFFFFFFF, which is what erased metadata holds as well.
+        found = f"a length of 0 with CRC-32 {slot.crc:#010x}"
+        return Anomaly(kinds.ITEM_CRC, slot.offset, found, "0 and 0 where nothing is stored", kind)
     if stop > len(data):
         found = f"{slot.length} bytes of which the image's end ({len(data):#x}) cuts some"
         return Anomaly(kinds.ITEM_CRC, slot.offset, found, f"an end at {stop:#x}", kind)

@@ -113,7 +113,7 @@ NVS_DAMAGE: Final = "nvs-damage"
 
 
 class OtherEntry(NamedTuple):
-    """An NVS entry that is not credential material. `length` is in bytes, a final NUL aside."""
+    """An NVS entry that is no credential. `length` is in bytes as stored, a NUL included."""
 
     namespace: str
     key: str

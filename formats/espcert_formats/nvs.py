@@ -216,11 +216,14 @@ def _lookup(log: Log, namespace: int, key: bytes, value_type: int) -> _Value | N
         if index is not None:
             return _chunked(log, index[1])
     found = nvs_log.find(log, wanted, value_type)
-    return None if found is None else _single(*found)
+    return None if found is None else _single(log, *found)
 
 
-def _single(page: Page, entry: Entry) -> _Value:
+def _single(log: Log, page: Page, entry: Entry) -> _Value | None:
+    """The value of one item; None where the image's end cuts it."""
     span = page.value_span(entry)
+    if span.offset + span.length > log.size:
+        return None
     if entry.type in nvs_log.VARIABLE_LENGTH:
         data, intact = page.value(entry), page.value_intact(entry)
     else:
@@ -228,7 +231,8 @@ def _single(page: Page, entry: Entry) -> _Value:
     return _Value(entry.namespace, entry.key, entry.type, data, (span,), intact)
 
 
-def _chunked(log: Log, index: Entry) -> _Value:
+def _chunked(log: Log, index: Entry) -> _Value | None:
+    """The value of a blob in chunks; None where the image's end cuts one."""
     parts: list[bytes] = []
     spans: list[Span] = []
     intact = True
@@ -237,10 +241,12 @@ def _chunked(log: Log, index: Entry) -> _Value:
         if found is None:
             intact = False
             continue
-        page, chunk = found
-        parts.append(page.value(chunk))
-        spans.append(page.value_span(chunk))
-        intact = intact and page.value_intact(chunk)
+        part = _single(log, *found)
+        if part is None:
+            return None
+        parts.append(part.data)
+        spans += part.spans
+        intact = intact and part.intact
     data = b"".join(parts)
     intact = intact and len(data) == nvs_log.blob_index(index).len_blob
     return _Value(index.namespace, index.key, nvs_log.BLOB, data, tuple(spans), intact)

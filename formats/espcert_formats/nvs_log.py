@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -205,13 +206,15 @@ class Log:
     """A mounted NVS partition: its pages in sequence order, and what is wrong with it.
 
     `mountable` tells whether the firmware accepts the partition at all. `unfinished` are the
-    items whose writing was interrupted, `given_up` the page that the firmware starts again.
+    items whose writing was interrupted, `given_up` the page that the firmware starts again,
+    `size` the bytes of the image, in which the last page may be cut.
     """
 
     pages: list[Page] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
     free_pages: int = 0
     mountable: bool = True
+    size: int = 0
     unfinished: list[tuple[Page, Entry]] = field(default_factory=list)
     given_up: Page | None = None
     _index: dict[Identity, list[tuple[Page, Entry]]] = field(default_factory=dict)
@@ -256,7 +259,7 @@ def page_offsets(data: bytes) -> range:
 
 def mount(data: bytes) -> Log:
     """Load the pages and repair the log in memory, as the firmware does when it mounts it."""
-    log = Log()
+    log = Log(size=len(data))
     for offset in page_offsets(data):
         _load_page(log, data, offset)
     log.pages.sort(key=lambda page: page.sequence)
@@ -285,7 +288,7 @@ def _load_page(log: Log, data: bytes, offset: int) -> None:
         log.free_pages += 1
         return
     header = page_header(raw, 0)
-    if header is not None and header.version < NEWEST_VERSION:
+    if header is not None and header.state != UNINITIALIZED and header.version < NEWEST_VERSION:
         log.mountable = False
         found = f"page version {header.version:#04x}"
         log.damage.append(Damage(offset, found, "0xff (version 1) or 0xfe (version 2)"))
@@ -458,9 +461,9 @@ def _repair_blobs(log: Log) -> None:
     """
     chunks = [(page, entry) for page, entry in log.live() if entry.type == BLOB_DATA]
     indices = [(page, entry) for page, entry in log.live() if entry.type == BLOB_INDEX]
-    indices_of: dict[Identity, list[tuple[Page, Entry]]] = {}
+    same_start: dict[tuple[Identity, int], deque[tuple[Page, Entry]]] = {}
     for page, index in indices:
-        indices_of.setdefault(identity(index), []).append((page, index))
+        same_start.setdefault(_index_key(index), deque()).append((page, index))
     observed: dict[tuple[int, bytes, bool], list[int]] = {}
     for _, chunk in chunks:
         size = int.from_bytes(chunk.value[:2], "little")
@@ -472,7 +475,7 @@ def _repair_blobs(log: Log) -> None:
         if len(sizes) == parsed.num_chunks and sum(sizes) == parsed.len_blob:
             claimed.update(_claims(index))
         else:
-            _erase_index(index, indices_of[identity(index)])
+            _erase_first_index(same_start[_index_key(index)])
             log.damage.append(_blob_damage(page, index, "a blob index whose chunks do not add up"))
     for page, chunk in chunks:
         if identity(chunk) not in claimed:
@@ -487,12 +490,16 @@ def _family(entry: Entry, number: int) -> tuple[int, bytes, bool]:
     return entry.namespace, entry.key, number >= SECOND_VERSION
 
 
-def _erase_index(index: Entry, indices: list[tuple[Page, Entry]]) -> None:
-    """Erase the first index of the blob that counts from the same chunk, oldest page first."""
-    start = blob_index(index).chunk_start
-    for page, entry in indices:
-        first = page.states[entry.slot] == WRITTEN and blob_index(entry).chunk_start == start
-        if first and _matching(page, identity(index), BLOB_INDEX) is not None:
+def _index_key(index: Entry) -> tuple[Identity, int]:
+    """What the firmware erases a blob index by: its identity and the chunk it counts from."""
+    return identity(index), blob_index(index).chunk_start
+
+
+def _erase_first_index(same: deque[tuple[Page, Entry]]) -> None:
+    """Erase the first of these indices, oldest page first, that a look-up on its page finds."""
+    while same:
+        page, entry = same.popleft()
+        if _matching(page, identity(entry), BLOB_INDEX) is not None:
             page.erase(entry.slot)
             return
 

@@ -74,9 +74,13 @@ def read(data: bytes, offset: int = 0) -> Table | None:
         if magic != ROW_MAGIC:
             break
         rows.append(_row(raw[at : at + ROW_LENGTH]))
-    if not rows or any(row.offset % SECTOR or not row.size for row in rows):
+    if not rows or not all(_is_plausible(row) for row in rows):
         return None
     return Table(offset, tuple(rows), None)
+
+
+def _is_plausible(row: Row) -> bool:
+    return row.offset % SECTOR == 0 and row.size > 0 and row.offset + row.size <= 1 << 32
 
 
 def _row(raw: bytes) -> Row:

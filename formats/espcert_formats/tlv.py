@@ -414,7 +414,21 @@ def entries_for(items: Iterable[Item]) -> list[NewEntry]:
     """
     material = [item for item in items if item.kind != kinds.INTEGRITY]
     entries = [_new_entry(item, material) for item in material if item.kind != kinds.DS_IV]
+    _require_ciphertexts(material)
     return sorted(entries, key=lambda entry: _RANK.get(entry.type, len(_RANK)))
+
+
+def _require_ciphertexts(material: Sequence[Item]) -> None:
+    """An IV has no entry of its own: without its ciphertext it would be lost."""
+    with_ciphertext = {item.index for item in material if item.kind == kinds.DS_CIPHERTEXT}
+    for item in material:
+        if item.kind == kinds.DS_IV and item.index not in with_ciphertext:
+            raise _incomplete_ds(f"ds_iv[{item.index}] alone")
+
+
+def _incomplete_ds(found: str) -> FormatError:
+    expected = "ciphertext, IV and context of a DS key together"
+    return FormatError(NAME, expected=expected, found=found)
 
 
 def _new_entry(item: Item, material: Sequence[Item]) -> NewEntry:
@@ -432,11 +446,7 @@ def _ds_data(ciphertext: Item, material: Sequence[Item]) -> bytes:
     if rsa_length is None and context is not None and context.rsa_bits:
         rsa_length = context.rsa_bits // 32 - 1
     if iv is None or rsa_length is None:
-        raise FormatError(
-            NAME,
-            expected="ciphertext, IV and context of a DS key together",
-            found=f"ds_ciphertext[{ciphertext.index}] alone",
-        )
+        raise _incomplete_ds(f"ds_ciphertext[{ciphertext.index}] alone")
     return struct.pack("<I", rsa_length) + iv.data + ciphertext.data
 
 

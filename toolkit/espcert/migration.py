@@ -209,7 +209,7 @@ class _Plan:
         kept: list[Item] = []
         seen: set[tuple[str, int]] = set()
         for item in self.source.items:
-            if item.intact is False:
+            if item.intact is False or _is_void(item):
                 continue
             if (item.kind, item.index) in seen and item.kind != kinds.INTEGRITY:
                 name = item_name(item.kind, item.index)
@@ -326,6 +326,11 @@ class _Plan:
         if any(anomaly.code == kinds.END_MARKER for anomaly in source.anomalies):
             self.changes.append("end marker ff ff 00 00 → ff ff ff ff")
             self.mended.add(kinds.END_MARKER)
+
+
+def _is_void(item: Item) -> bool:
+    """Whether a legacy layout names an item of no bytes: only TLV stores empty entries."""
+    return not item.data and item.entry_offset is None
 
 
 def _material(items: Iterable[Item]) -> Counter[tuple[Any, ...]]:

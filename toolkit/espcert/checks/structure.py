@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from espcert.detection import Reading
 from espcert.findings import Finding, item_name
 from espcert.text import printable
 from espcert_formats import items as kinds
-from espcert_formats.items import Contents
+from espcert_formats.items import Anomaly, Contents
 
 
 def check(reading: Reading) -> Iterator[Finding]:
@@ -22,14 +23,21 @@ def check(reading: Reading) -> Iterator[Finding]:
 
 
 def _anomalies(contents: Contents) -> Iterator[Finding]:
-    for anomaly in contents.anomalies:
-        item = item_name(anomaly.kind, anomaly.index) if anomaly.kind else None
+    """One finding for neighbours of which the same is to be said, as slots of one lost item."""
+    for _, group in itertools.groupby(contents.anomalies, key=_said_of):
+        first, *others = group
+        item = item_name(first.kind, first.index) if first.kind else None
         subject = f"{item}: " if item else ""
+        more = f" and {len(others)} more up to {others[-1].offset:#x}" if others else ""
         message = (
-            f"{subject}found {printable(anomaly.found)} at {anomaly.offset:#x}, "
-            f"expected {printable(anomaly.expected)}"
+            f"{subject}found {printable(first.found)} at {first.offset:#x}{more}, "
+            f"expected {printable(first.expected)}"
         )
-        yield Finding(anomaly.code, message, item, anomaly.offset)
+        yield Finding(first.code, message, item, first.offset)
+
+
+def _said_of(anomaly: Anomaly) -> tuple[object, ...]:
+    return anomaly.code, anomaly.found, anomaly.expected, anomaly.kind, anomaly.index
 
 
 def _other_data(contents: Contents) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Final
 
@@ -38,12 +39,12 @@ def _refusal(result: Migration) -> Iterator[str]:
     count = len(result.blocking)
     errors = "1 error" if count == 1 else f"{count} errors"
     yield f"espcert: {name}: refused, nothing written: {errors}"
-    for finding in result.blocking:
-        yield _finding_line(finding)
-        yield f"      {finding.hint}"
-        accepted = CATALOGUE[finding.code].accepted
+    for code, findings in itertools.groupby(result.blocking, key=lambda finding: finding.code):
+        yield from map(_finding_line, findings)
+        yield f"      {CATALOGUE[code].hint}"
+        accepted = CATALOGUE[code].accepted
         if accepted:
-            yield f"      or --accept {finding.code}: {accepted}"
+            yield f"      or --accept {code}: {accepted}"
 
 
 def _finding_line(finding: Finding) -> str:
