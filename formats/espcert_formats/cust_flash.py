@@ -112,7 +112,7 @@ def _iv_slot(data: bytes, ciphertext_length: int, length: int, crc: int) -> Slot
 
 
 class _Order(NamedTuple):
-    """Which pair belongs to which certificate, and why."""
+    """Which pair belongs to which certificate, whether it matches, and why it is taken so."""
 
     layout: str
     device: Slot
@@ -124,29 +124,27 @@ def _order(data: bytes, metadata: Metadata, label: str | None) -> _Order:
     first, second = metadata.first, metadata.second
     direct = (first, second)
     swapped = (second._replace(offset=first.offset), first._replace(offset=second.offset))
-    scores = [_score(data, pair) for pair in (direct, swapped)]
-    if scores[0] != scores[1]:
-        layout = NAME if scores[0] > scores[1] else NAME_LEGACY
-        reasons = tuple(_order_reasons(data, direct if layout == NAME else swapped, layout))
-    elif label == LABELS[NAME_LEGACY]:
-        layout, reasons = NAME_LEGACY, ("pair order decided by the label pre_prov",)
-    elif label == LABELS[NAME]:
-        layout, reasons = NAME, ("pair order decided by the label esp_secure_cert",)
+    matching = {
+        NAME: [slot.length > 0 and slot.matches(data) for slot in direct],
+        NAME_LEGACY: [slot.length > 0 and slot.matches(data) for slot in swapped],
+    }
+    scores = {layout: sum(matches) for layout, matches in matching.items()}
+    if scores[NAME] != scores[NAME_LEGACY]:
+        layout = max(scores, key=scores.__getitem__)
+        reasons = tuple(_order_reasons(layout, matching[layout]))
+    elif label in LABELS.values():
+        layout = NAME_LEGACY if label == LABELS[NAME_LEGACY] else NAME
+        reasons = (f"pair order decided by the label {label}",)
     else:
         layout, reasons = NAME, ("pair order undecided",)
     device, ca = direct if layout == NAME else swapped
     return _Order(layout, device, ca, reasons)
 
 
-def _score(data: bytes, pair: tuple[Slot, Slot]) -> int:
-    """How many certificates of a pair match their CRC; an empty pair says nothing."""
-    return sum(slot.matches(data) for slot in pair if slot.length)
-
-
-def _order_reasons(data: bytes, pair: tuple[Slot, Slot], layout: str) -> Iterator[str]:
+def _order_reasons(layout: str, matches: list[bool]) -> Iterator[str]:
     places = ("first", "second") if layout == NAME else ("second", "first")
-    for name, place, slot in zip(("device", "CA"), places, pair, strict=True):
-        if slot.length and slot.matches(data):
+    for name, place, match in zip(("device", "CA"), places, matches, strict=True):
+        if match:
             yield f"{name} certificate CRC matches the {place} pair"
 
 

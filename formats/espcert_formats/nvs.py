@@ -8,6 +8,7 @@ esp_secure_cert_read.c; ESP-IDF v4.4, examples/protocols/mqtt/ssl_ds/main/app_ma
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -85,13 +86,14 @@ def _mount(data: bytes, label: str | None) -> _Mounted | None:
 def _namespaces(log: Log) -> dict[str, int]:
     """Namespace name → index; of two definitions the first is used, as Storage::init does."""
     found: dict[str, int] = {}
-    for page in log.pages:
-        for entry in page.items():
-            if entry.namespace != nvs_log.NAMESPACE_INDEX:
-                continue
-            if entry.type != nvs_log.U8:
-                break
-            found.setdefault(entry.name, entry.value[0])
+    stopped: Page | None = None
+    for page, entry in log.live():
+        if entry.namespace != nvs_log.NAMESPACE_INDEX or page is stopped:
+            continue
+        if entry.type != nvs_log.U8:
+            stopped = page  # its look-up ends at the first item of another type
+            continue
+        found.setdefault(entry.name, entry.value[0])
     return found
 
 
@@ -252,6 +254,7 @@ def _chunked(log: Log, index: Entry) -> _Value | None:
     return _Value(index.namespace, index.key, nvs_log.BLOB, data, tuple(spans), intact)
 
 
+@functools.cache
 def _padded(key: str) -> bytes:
     return key.encode().ljust(16, b"\0")
 

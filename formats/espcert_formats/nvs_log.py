@@ -217,6 +217,7 @@ class Log:
     size: int = 0
     unfinished: list[tuple[Page, Entry]] = field(default_factory=list)
     given_up: Page | None = None
+    _live: list[tuple[Page, Entry]] | None = None
     _index: dict[Identity, list[tuple[Page, Entry]]] = field(default_factory=dict)
 
     def index(self) -> dict[Identity, list[tuple[Page, Entry]]]:
@@ -226,11 +227,15 @@ class Log:
                 self._index.setdefault(identity(entry), []).append((page, entry))
         return self._index
 
-    def live(self) -> Iterator[tuple[Page, Entry]]:
-        """All live items, oldest page first."""
-        for page in self.pages:
-            for entry in page.items():
-                yield page, entry
+    def live(self) -> list[tuple[Page, Entry]]:
+        """All live items, oldest page first; kept once the repairs are done."""
+        if self._live is not None:
+            return self._live
+        return [(page, entry) for page in self.pages for entry in page.items()]
+
+    def settle(self) -> None:
+        """The repairs are done: from now on the live items do not change."""
+        self._live = self.live()
 
 
 def page_header(data: bytes, offset: int) -> EspNvs.PageHeader | None:
@@ -276,6 +281,7 @@ def mount(data: bytes) -> Log:
         _erase_older_copy(log)
         _finish_freeing(log)
         _repair_blobs(log)
+    log.settle()
     if not log.free_pages:
         log.mountable = False
         log.damage.append(Damage(0, "no free page", "one erased page, or the firmware gives up"))
@@ -459,8 +465,9 @@ def _repair_blobs(log: Log) -> None:
     A chunk counts for the first index of its blob only, and erasing goes by key: of two indices
     of one blob none survives.
     """
-    chunks = [(page, entry) for page, entry in log.live() if entry.type == BLOB_DATA]
-    indices = [(page, entry) for page, entry in log.live() if entry.type == BLOB_INDEX]
+    live = log.live()
+    chunks = [(page, entry) for page, entry in live if entry.type == BLOB_DATA]
+    indices = [(page, entry) for page, entry in live if entry.type == BLOB_INDEX]
     same_start: dict[tuple[Identity, int], deque[tuple[Page, Entry]]] = {}
     for page, index in indices:
         same_start.setdefault(_index_key(index), deque()).append((page, index))
@@ -521,7 +528,12 @@ def chunk_numbers(index: Entry) -> range:
 
 def blob_index(index: Entry) -> EspNvs.BlobIndex:
     """The value of a blob index: size, number of chunks, number of the first."""
-    return EspNvs.BlobIndex(KaitaiStream(BytesIO(index.value)))
+    return _blob_index(index.value)
+
+
+@functools.lru_cache(maxsize=256)
+def _blob_index(value: bytes) -> EspNvs.BlobIndex:
+    return EspNvs.BlobIndex(KaitaiStream(BytesIO(value)))
 
 
 def written_entries(data: bytes, offset: int) -> Iterator[Entry]:

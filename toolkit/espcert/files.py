@@ -14,6 +14,8 @@ from espcert.errors import FileError, UnreadableError, UsageError
 
 MAX_IMAGE_SIZE: Final = 256 * 1024 * 1024
 STDIN: Final = "-"
+CHUNK: Final = 1 << 18
+"""Bytes read at once: more than any partition, far less than a flash image."""
 
 
 def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
@@ -52,8 +54,18 @@ def _stdin() -> BinaryIO:
 
 
 def _read_bounded(file: BinaryIO, limit: int) -> bytes:
-    """At most one byte more than the limit; endless devices end here."""
-    return file.read(limit + 1)
+    """At most one byte more than the limit, so that endless devices end here.
+
+    Asked for the limit at once, CPython would set that much memory aside for every small image.
+    """
+    data = file.read(CHUNK)
+    if len(data) < CHUNK:
+        return data
+    chunks, total = [data], len(data)
+    while total <= limit and (data := file.read(min(CHUNK, limit + 1 - total))):
+        chunks.append(data)
+        total += len(data)
+    return b"".join(chunks)
 
 
 def reason_of(error: OSError) -> str:
