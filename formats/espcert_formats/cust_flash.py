@@ -192,6 +192,7 @@ def read(data: bytes, label: str | None = None) -> Contents:
             anomalies.append(_damage(data, kind, slot))
     if metadata.iv is not None:
         items.append(_context(metadata))
+    anomalies += _metadata_tail(data, MAGIC_WITH_DS if metadata.iv else MAGIC_WITHOUT_DS)
     anomalies += _stray(data, slots)
     at = MAGIC_WITH_DS if metadata.iv else MAGIC_WITHOUT_DS
     return Contents(
@@ -251,6 +252,15 @@ def _damage(data: bytes, kind: str, slot: Slot) -> Anomaly:
     return Anomaly(kinds.ITEM_CRC, slot.offset, found, f"CRC-32 {slot.crc:#010x}", kind)
 
 
+def _metadata_tail(data: bytes, magic: int) -> Iterator[Anomaly]:
+    """Bytes behind the magic word, which writers leave zero."""
+    tail = data[magic + 4 : METADATA_LENGTH]
+    if tail.strip(b"\0") and tail.strip(b"\xff"):
+        yield Anomaly(
+            kinds.TRAILING_DATA, magic + 4, f"metadata that goes on: {tail.hex(' ')}", "zeros"
+        )
+
+
 def _stray(data: bytes, slots: Sequence[tuple[str, Slot]]) -> Iterator[Anomaly]:
     """Bytes outside every item that are not erased.
 
@@ -306,4 +316,5 @@ def fields(data: bytes) -> Iterator[Field]:
         yield Field(offset, length, shown, None)
     for kind, slot in _slots(metadata, order):
         if slot.length and slot.offset < len(data):
-            yield Field(slot.offset, slot.length, kind, kind)
+            shown = kind if slot.matches(data) else kinds.DAMAGED
+            yield Field(slot.offset, slot.length, kind, shown)

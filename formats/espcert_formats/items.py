@@ -19,6 +19,9 @@ INTEGRITY: Final = "integrity"
 
 CERTIFICATES: Final = frozenset({DEVICE_CERT, CA_CERT})
 DS_MATERIAL: Final = frozenset({DS_CIPHERTEXT, DS_IV, DS_CONTEXT})
+DAMAGED: Final = "damaged"
+"""Kind of a map's field whose checksum does not match."""
+
 SEALS: Final = frozenset({INTEGRITY, SIGNATURE_BLOCK})
 """Kinds that belong to the bytes of one image and are no material of the module."""
 
@@ -109,6 +112,7 @@ ITEM_CRC: Final = "item-crc"
 TRAILING_DATA: Final = "trailing-data"
 DUPLICATE_ENTRY: Final = "duplicate-entry"
 END_MARKER: Final = "end-marker"
+RESERVED_BYTES: Final = "reserved-bytes"
 NVS_DAMAGE: Final = "nvs-damage"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from espcert_formats import items as kinds
@@ -180,13 +181,14 @@ def read(data: bytes, label: str | None = None) -> Contents:
     )
 
 
-class _Value(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Value:
     """A live value: `type` is BLOB for blobs of either form."""
 
     namespace: int
     key: bytes
     type: int
-    data: bytes
+    data: bytes = field(repr=False)
     spans: tuple[Span, ...]
     intact: bool
 
@@ -198,15 +200,14 @@ class _Value(NamedTuple):
 def _values(log: Log) -> dict[tuple[int, bytes, int], _Value]:
     """The value that the firmware returns for each (namespace, key, type)."""
     found: dict[tuple[int, bytes, int], _Value] = {}
-    for _, entry in log.live():
-        if entry.namespace == nvs_log.NAMESPACE_INDEX or entry.type == nvs_log.BLOB_DATA:
+    for (namespace, key, chunk), entry_type in log.first():
+        if namespace == nvs_log.NAMESPACE_INDEX or chunk != nvs_log.NO_CHUNK:
             continue
-        value_type = nvs_log.BLOB if entry.type == nvs_log.BLOB_INDEX else entry.type
-        key = (entry.namespace, entry.key, value_type)
-        if key not in found:
-            value = _lookup(log, entry.namespace, entry.key, value_type)
+        value_type = nvs_log.BLOB if entry_type == nvs_log.BLOB_INDEX else entry_type
+        if (namespace, key, value_type) not in found:
+            value = _lookup(log, namespace, key, value_type)
             if value is not None:
-                found[key] = value
+                found[namespace, key, value_type] = value
     return found
 
 
@@ -303,13 +304,12 @@ def _context(bits: _Value | None, key_id: _Value | None) -> Item:
 def _damaged_items(items: Sequence[Item]) -> Iterator[Anomaly]:
     for item in items:
         if item.intact is False:
-            yield Anomaly(
-                kinds.ITEM_CRC,
-                item.offset,
-                f"{len(item.data)} bytes that do not have the CRC-32 of their entry",
-                "the value as it was written",
-                item.kind,
-            )
+            found = f"{len(item.data)} bytes that do not have the CRC-32 of their entry"
+        elif not item.data and item.kind != kinds.DS_CONTEXT:
+            found = "a value of 0 bytes"
+        else:
+            continue
+        yield Anomaly(kinds.ITEM_CRC, item.offset, found, "the value as it was written", item.kind)
 
 
 def _other_entries(
@@ -365,6 +365,8 @@ def _entry_fields(page: Page, entry: Entry, variant: Variant | None) -> Iterator
         yield Field(page.slot_offset(entry.slot) + 24, 8, "size, crc", None)
     else:
         at, length = page.slot_offset(entry.slot) + 24, 8
+    if entry.type in nvs_log.VARIABLE_LENGTH and not page.value_intact(entry):
+        kind = kinds.DAMAGED
     if length:
         yield Field(at, length, entry.name, kind)
 

@@ -219,6 +219,7 @@ class Log:
     given_up: Page | None = None
     _live: list[tuple[Page, Entry]] | None = None
     _index: dict[Identity, list[tuple[Page, Entry]]] = field(default_factory=dict)
+    _first: dict[tuple[Identity, int], tuple[Page, Entry]] = field(default_factory=dict)
 
     def index(self) -> dict[Identity, list[tuple[Page, Entry]]]:
         """Live items by identity, oldest page first; built once, when the repairs are done."""
@@ -227,13 +228,27 @@ class Log:
                 self._index.setdefault(identity(entry), []).append((page, entry))
         return self._index
 
+    def first(self) -> dict[tuple[Identity, int], tuple[Page, Entry]]:
+        """By identity and type the item that a look-up returns; built once, after the repairs.
+
+        A page answers with its first item of an identity, whatever its type.
+        """
+        if not self._first:
+            asked: set[tuple[int, Identity]] = set()
+            for page, entry in self.live():
+                wanted = identity(entry)
+                if (page.offset, wanted) not in asked:
+                    asked.add((page.offset, wanted))
+                    self._first.setdefault((wanted, entry.type), (page, entry))
+        return self._first
+
     def live(self) -> list[tuple[Page, Entry]]:
         """All live items, oldest page first; kept once the repairs are done."""
         if self._live is not None:
             return self._live
         return [(page, entry) for page in self.pages for entry in page.items()]
 
-    def settle(self) -> None:
+    def freeze(self) -> None:
         """The repairs are done: from now on the live items do not change."""
         self._live = self.live()
 
@@ -281,7 +296,7 @@ def mount(data: bytes) -> Log:
         _erase_older_copy(log)
         _finish_freeing(log)
         _repair_blobs(log)
-    log.settle()
+    log.freeze()
     if not log.free_pages:
         log.mountable = False
         log.damage.append(Damage(0, "no free page", "one erased page, or the firmware gives up"))
@@ -414,14 +429,7 @@ def _matching(page: Page, wanted: Identity, entry_type: int) -> Entry | None:
 
 def find(log: Log, wanted: Identity, entry_type: int) -> tuple[Page, Entry] | None:
     """What Storage::findItem returns: of the oldest page whose first match has the type."""
-    asked: Page | None = None
-    for page, entry in log.index().get(wanted, ()):
-        if page is asked:
-            continue
-        if entry.type == entry_type:
-            return page, entry
-        asked = page
-    return None
+    return log.first().get((wanted, entry_type))
 
 
 def _erase_older_copy(log: Log) -> None:

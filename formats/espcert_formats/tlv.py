@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final, NamedTuple
 
@@ -191,6 +192,8 @@ def read(data: bytes, label: str | None = None) -> Contents:
         items.extend(_items_of(data, entry))
         if not entry.intact:
             anomalies.append(_damage_of(data, entry))
+            anomalies += _swallowed(data, entry)
+        anomalies += _oddities(data, entry)
     end = _end_of(entries)
     anomalies += _duplicates(entries)
     anomalies += _trailing(data, end)
@@ -282,8 +285,32 @@ def _damage_of(data: bytes, entry: Entry) -> Anomaly:
     else:
         found = f"an entry of {entry.length} bytes that the image's end ({len(data):#x}) cuts"
         expected = f"the entry's end at {entry.end:#x}"
-    kind = kind_of(entry.type)
+    kind = _item_kind(entry)
     return Anomaly(kinds.ITEM_CRC, entry.offset, found, expected, kind, entry.subtype)
+
+
+def _item_kind(entry: Entry) -> str:
+    """The kind of item by which an entry is named; for DS_DATA the ciphertext's."""
+    return kinds.DS_CIPHERTEXT if entry.type == TYPE_DS_DATA else kind_of(entry.type)
+
+
+def _swallowed(data: bytes, entry: Entry) -> Iterator[Anomaly]:
+    """Another entry inside a damaged one: with a wrong length it would be lost unnamed."""
+    at = data.find(MAGIC, entry.data_offset, entry.end)
+    if not entry.intact and at >= 0:
+        found = "the magic of another entry inside a damaged one"
+        yield Anomaly(kinds.TRAILING_DATA, at, found, "the end of the damaged entry before it")
+
+
+def _oddities(data: bytes, entry: Entry) -> Iterator[Anomaly]:
+    """Bytes that hold nothing and are not as today's writers leave them."""
+    if entry.reserved not in (b"\x00\x00\x00", b"\xff\xff\xff"):
+        found = f"reserved bytes {entry.reserved.hex(' ')}"
+        yield Anomaly(kinds.RESERVED_BYTES, entry.offset + 5, found, "00 00 00")
+    start = entry.data_offset + entry.length
+    padding = data[start : entry.end - FOOTER_LENGTH]
+    if entry.intact and padding.strip(b"\0"):
+        yield Anomaly(kinds.RESERVED_BYTES, start, f"padding {padding.hex(' ')}", "zeros")
 
 
 def _duplicates(entries: Sequence[Entry]) -> Iterator[Anomaly]:
@@ -296,7 +323,7 @@ def _duplicates(entries: Sequence[Entry]) -> Iterator[Anomaly]:
                 entry.offset,
                 f"a second entry of type {entry.type}, subtype {entry.subtype}",
                 f"only the one at {first:#x}",
-                kind_of(entry.type),
+                _item_kind(entry),
                 entry.subtype,
             )
 
@@ -354,7 +381,7 @@ def _revision(entries: Sequence[Entry]) -> str | None:
 def _entry_evidence(entries: Sequence[Entry]) -> Iterator[str]:
     good = sum(entry.intact for entry in entries)
     yield f"{good} of {len(entries)} entries have a matching CRC-32"
-    if any(entry.reserved != b"\x00\x00\x00" or entry.flags == _ERASED_FLAGS for entry in entries):
+    if any(entry.reserved == b"\xff\xff\xff" and entry.flags == _ERASED_FLAGS for entry in entries):
         yield "bytes 4..7 of the entries are 0xff: the form of component 2.0 and tool 0.9.0/0.9.1"
 
 
@@ -364,6 +391,12 @@ def fields(data: bytes) -> Iterator[Field]:
         at = entry.offset
         kind = kind_of(entry.type)
         yield Field(at, HEADER_LENGTH, f"header {kind}[{entry.subtype}]", None)
+        if not entry.intact:
+            # A wrong length may reach into other items: none of it is what it says it is.
+            behind = entry.data_offset + entry.length
+            yield Field(entry.data_offset, entry.length, kind, kinds.DAMAGED)
+            yield Field(behind, entry.end - behind, "padding, crc", kinds.DAMAGED)
+            continue
         yield from _data_fields(entry, kind)
         padding = entry.end - FOOTER_LENGTH - entry.data_offset - entry.length
         if padding:
@@ -382,13 +415,14 @@ def _data_fields(entry: Entry, kind: str) -> Iterator[Field]:
         yield Field(start, entry.length, f"{shown}[{entry.subtype}]", shown)
 
 
-class NewEntry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NewEntry:
     """An entry to write."""
 
     type: int
     subtype: int
     flags: int
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 def encode(entry: NewEntry) -> bytes:

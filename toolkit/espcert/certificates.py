@@ -144,7 +144,7 @@ def is_encrypted(data: bytes) -> bool:
     """Whether a private key is protected by a password."""
     if encoding_of(data) == PEM:
         return any(mark in data for mark in _ENCRYPTED_MARKS)
-    return _load(data) is None and _needs_password(data)
+    return load_private_key(data) is None and _needs_password(data)
 
 
 def _needs_password(data: bytes) -> bool:
@@ -165,10 +165,6 @@ def load_private_key(data: bytes) -> PrivateKeyTypes | None:
     RSA keys are loaded without OpenSSL's primality test, which costs a hundred times the rest;
     they are proven against their certificate instead.
     """
-    return _load(data)
-
-
-def _load(data: bytes) -> PrivateKeyTypes | None:
     from cryptography.hazmat.primitives import serialization
 
     if encoding_of(data) == PEM:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -26,13 +27,15 @@ def directories_for(names: list[str], base: Path) -> dict[str, Path]:
     Raises UsageError where two would share one.
     """
     result: dict[str, Path] = {}
+    taken: set[str] = set()  # in one case: some file systems do not tell A from a
     for name in names:
         stem = "stdin" if name == files.STDIN else PurePath(name).stem
-        directory = base / (stem or "image")
-        if directory in result.values():
+        directory = base / (stem if stem.strip(".") else "image")
+        if directory.name.casefold() in taken:
             raise UsageError(
                 "same-directory", f"{name}: another IMAGE is already extracted to {directory}"
             )
+        taken.add(directory.name.casefold())
         result[name] = directory
     return result
 
@@ -45,8 +48,9 @@ def extract(contents: Contents, directory: Path, *, force: bool = False) -> list
     """
     records = []
     payloads: dict[str, bytes] = {}
+    uses: Counter[str] = Counter()
     for item in contents.items:
-        name = _unused_name(_file_name(item), payloads)
+        name = _numbered(_file_name(item), uses)
         payload, record = _file(item)
         payloads[name] = payload
         records.append({"file": name} | record)
@@ -78,14 +82,11 @@ def _file_name(item: Item) -> str:
     return f"{item.kind}{number}{_SUFFIXES[certificates.encoding_of(item.data)]}"
 
 
-def _unused_name(name: str, taken: dict[str, bytes]) -> str:
-    """A name for a second entry of one type and subtype."""
+def _numbered(name: str, uses: Counter[str]) -> str:
+    """The name, with a number for a second entry of one type and subtype."""
+    uses[name] += 1
     path = PurePath(name)
-    number = 2
-    while name in taken:
-        name = f"{path.stem}.{number}{path.suffix}"
-        number += 1
-    return name
+    return name if uses[name] == 1 else f"{path.stem}.{uses[name]}{path.suffix}"
 
 
 def _file(item: Item) -> tuple[bytes, dict[str, Any]]:

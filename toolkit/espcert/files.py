@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -30,14 +30,14 @@ def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
         else:
             with Path(name).open("rb") as file:
                 data = _read_bounded(file, limit)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError("not-found", f"{name}: no such file") from error
     except IsADirectoryError as error:
         raise UsageError("is-directory", f"{name}: is a directory, not an image") from error
     except ValueError as error:
         raise UsageError("not-found", f"{name!r}: not a file name") from error
     except OSError as error:
-        if Path(name).is_dir():  # Windows reports a permission error for a directory
+        if os.path.isdir(name):  # noqa: PTH112 - it never raises; Windows refuses directories
             raise UsageError("is-directory", f"{name}: is a directory, not an image") from error
         raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
     if len(data) > limit:
@@ -89,7 +89,21 @@ def refuse_input_as_output(inputs: list[str], output: Path) -> None:
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Raise UsageError where the output could not be created as asked."""
+    """Raise UsageError where the output could not be created as asked.
+
+    Raises FileError where the system does not even let us look.
+    """
+    try:
+        _check_output(output, force=force)
+    except OSError as error:
+        raise _not_written(output, error) from error
+
+
+def _not_written(output: Path, error: OSError) -> FileError:
+    return FileError("write-failed", f"{output}: cannot be written: {reason_of(error)}")
+
+
+def _check_output(output: Path, *, force: bool) -> None:
     if output.is_dir():
         raise UsageError("is-directory", f"{output}: is a directory, not a file to write")
     if os.path.lexists(output):
@@ -106,38 +120,32 @@ def write_atomically(
     data: bytes,
     *,
     force: bool = False,
-    mode: int = 0o600,
-    verify: Callable[[bytes], None] | None = None,
 ) -> None:
     """Create a file that is complete or not there.
 
-    Guaranteed: the bytes on disk are read back (and given to `verify`) before the name appears;
-    the name appears in one step (link or rename, after fsync); without `force` an existing file
-    is never replaced, not even one that appears meanwhile; an old file stays whole until then.
-    Not guaranteed: that no temporary file (`.NAME.….tmp`, same mode) is left where the process is
-    killed; that the mode means anything on Windows, where the directory's ACL decides.
+    Guaranteed: the mode is 0600; the bytes on disk are read back before the name appears; the
+    name appears in one step (link or rename, after fsync); without `force` an existing file is
+    never replaced, not even one that appears meanwhile; an old file stays whole until then.
+    Not guaranteed: that no temporary file (`.espcert-….tmp`, same mode) is left where the process
+    is killed; that the mode means anything on Windows, where the directory's ACL decides.
 
     Raises UsageError where the file exists, FileError where the system refuses.
     """
-    temporary = output.with_name(f".{output.name}.{os.urandom(6).hex()}.tmp")
+    temporary = output.with_name(f".espcert-{os.urandom(6).hex()}.tmp")
     try:
         with _removed_at_end(temporary):
-            _write_synced(temporary, data, mode)
+            _write_synced(temporary, data)
             stored = temporary.read_bytes()
             if stored != data:
                 raise FileError(
                     "write-failed", f"{output}: the bytes on disk are not those written"
                 )
-            if verify is not None:
-                verify(stored)
             _publish(temporary, output, force=force)
             _sync_directory(output.parent)
     except FileExistsError as error:
         raise UsageError("output-exists", f"{output}: exists; --force replaces it") from error
     except OSError as error:
-        raise FileError(
-            "write-failed", f"{output}: cannot be written: {reason_of(error)}"
-        ) from error
+        raise _not_written(output, error) from error
 
 
 @contextlib.contextmanager
@@ -149,9 +157,9 @@ def _removed_at_end(path: Path) -> Iterator[None]:
             path.unlink()
 
 
-def _write_synced(path: Path, data: bytes, mode: int) -> None:
+def _write_synced(path: Path, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags, mode), "wb") as file:
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -176,9 +184,9 @@ def _sync_directory(directory: Path) -> None:
     """Make the new name survive a power loss; only POSIX opens directories."""
     if os.name != "posix":
         return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems refuse it
+    with contextlib.suppress(OSError):  # a directory that cannot be read, some network shares
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

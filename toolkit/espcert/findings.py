@@ -95,6 +95,7 @@ CATALOGUE: Final = {
         Kind("does-not-fit", ERROR, "give the partition a larger size with --size"),
         Kind("nothing-left", ERROR, "nothing of the source could be carried over"),
         Kind("end-marker", INFO, "it blocks appending entries on the device; it becomes 0xff"),
+        Kind("reserved-bytes", INFO, "they hold nothing and become zeros when written anew"),
         Kind("missing-device-cert", WARNING, "give it with --device-cert, or embed it in firmware"),
         Kind("missing-ca-cert", WARNING, "give it with --ca-cert if firmware reads it from here"),
         Kind("missing-key", WARNING, "right only where the key lives elsewhere"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from espcert.errors import UnreadableError
 from espcert.text import printable
 from espcert_formats import registry
 
@@ -49,6 +51,7 @@ def locate(
     """Find out whether the bytes are one partition or a whole flash image with a table.
 
     What begins as a partition is one: a flash image begins with erased flash or a bootloader.
+    Raises UnreadableError where a table is said to lie at an offset and none does.
     """
     if not registry.starts(data):
         from espcert_formats import partition_table
@@ -56,11 +59,13 @@ def locate(
         table = partition_table.find(data, table_offset)
         if table is not None:
             return Image(data, name, label, table, _row(table, label))
+        if table_offset is not None:
+            raise UnreadableError("no_partition", f"no partition table lies at {table_offset:#x}")
     return Image(data, name, label)
 
 
 def _row(table: Table, label: str | None) -> Row | None:
-    wanted = LABELS if label is None else (label.encode(),)
+    wanted = LABELS if label is None else (os.fsencode(label),)
     for name in wanted:
         for row in table.rows:
             if row.label == name:

@@ -26,7 +26,7 @@ def time_text(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC, whole seconds."""
     if moment is None:
         return None
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
 
 
 def item_to_json(item: Item) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final
 
 from espcert import certificates, checks, detection, inspection
-from espcert import image as images
+from espcert.checks import structure
 from espcert.checks.ds import missing_parts
+from espcert.chips import CHIPS
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
 from espcert.findings import ACCEPTABLE, ERROR, Finding, item_name
@@ -24,11 +25,16 @@ from espcert_formats.items import Contents, Item
 
 SECTOR: Final = 0x1000
 MIN_SIZE: Final = 0x2000
+MAX_SIZE: Final = 0x10000000
 MIN_SIZE_CUST_FLASH: Final = 0x6000
 """A legacy private key lies at 0x1840 and may reach 0x2840: all of that is overwritten."""
 OVERLONG_CUST_FLASH: Final = 0x6001
 """Files of a writer that inserted a byte where the CA certificate was missing."""
 
+_MISSING_CODES: Final = ("missing-device-cert", "missing-ca-cert", "missing-key")
+"""Asked again of what is kept and supplied."""
+_TAKEN_AS_STORED: Final = ("label-contradiction", "ds-chip", "ds-key-id", "ds-key-size")
+"""Accepting these leaves nothing out; that they were accepted is told all the same."""
 _LEGACY_LAYOUTS: Final = ("cust_flash", "cust_flash_legacy")
 
 
@@ -43,18 +49,25 @@ class Options:
     size: int | None = None
     integrity: bool = True
     accept: frozenset[str] = frozenset()
-    device_cert: bytes | None = None
-    ca_cert: bytes | None = None
+    device_cert: bytes | None = field(default=None, repr=False)
+    ca_cert: bytes | None = field(default=None, repr=False)
     chip: str | None = None
     at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "accept", frozenset(self.accept))
+        if self.chip is not None and self.chip not in CHIPS:
+            raise UsageError("unknown-chip", f"{self.chip!r}: none of {', '.join(CHIPS)}")
         unknown = sorted(self.accept - set(ACCEPTABLE))
         if unknown:
             raise UsageError(
                 "unknown-code",
                 f"--accept {unknown[0]}: not a code that can be accepted; "
                 f"there are {', '.join(ACCEPTABLE)}",
+            )
+        if self.size is not None and self.size > MAX_SIZE:
+            raise UsageError(
+                "bad-size", f"--size {self.size:#x}: no flash is larger than {MAX_SIZE:#x}"
             )
         if self.size is not None and (self.size <= 0 or self.size % SECTOR):
             raise UsageError(
@@ -94,12 +107,12 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     options = options or Options()
     source = reading.require()
     size = partition_size(source, options.size)
+    plan = _Plan(source, options)
     found = [
         finding
         for finding in checks.run(reading, at=options.at, chip=options.chip)
-        if finding.code not in options.accept
+        if not plan.takes(finding)
     ]
-    plan = _Plan(source, options)
     found += plan.findings()
     output: bytes | None = None
     if not _errors(found):
@@ -162,18 +175,29 @@ class _Plan:
 
     def findings(self) -> list[Finding]:
         """What is lost by writing anew or by leaving damaged items out, if not accepted."""
+        return [*self._losses(), *structure.missing([*self.items, *self.supplied])]
+
+    def _losses(self) -> list[Finding]:
         if self.incomplete and "ds-incomplete" not in self.options.accept:
             first = self.incomplete[0]
             names = ", ".join(item_name(item.kind, item.index) for item in self.incomplete)
             message = f"{names}: useless without the parts of the DS key that are damaged"
             return [Finding("ds-incomplete", message, first.kind, first.offset)]
-        if all(item.kind in kinds.SEALS for item in (*self.items, *self.supplied)):
+        wanted = [item for item in (*self.items, *self.supplied) if item.kind not in kinds.SEALS]
+        if not wanted and not self.keeps_entries:
             return [Finding("nothing-left", "no item is left to write")]
         signed = [item for item in self.items if item.kind == kinds.SIGNATURE_BLOCK]
         if not signed or self.keeps_entries or "signature-lost" in self.options.accept:
             return []
         message = f"{len(signed)} signature blocks would not verify after rewriting"
         return [Finding("signature-lost", message, kinds.SIGNATURE_BLOCK, signed[0].offset)]
+
+    def takes(self, finding: Finding) -> bool:
+        """Whether a finding on the source is settled: accepted, or said of what is kept instead."""
+        accepted = finding.code in self.options.accept
+        if accepted and finding.code in _TAKEN_AS_STORED:
+            self.changes.append(f"accepted: {finding.message} ({finding.code})")
+        return accepted or finding.code in _MISSING_CODES
 
     def expected(self) -> Counter[tuple[Any, ...]]:
         """The material that the result must hold, as a multiset."""
@@ -194,14 +218,6 @@ class _Plan:
             if anomaly.code == kinds.END_MARKER:
                 self.changes.append(f"end marker ff ff 00 00 at {anomaly.offset:#x} → ff ff ff ff")
                 self.mended.add(anomaly.code)
-        longest = max(len(item.data) for item in self.source.items)
-        if longest > tlv.MAX_ENTRY_DATA:
-            raise FormatError(
-                tlv.NAME,
-                expected=f"at most {tlv.MAX_ENTRY_DATA} bytes in an entry",
-                found=f"{longest} bytes",
-                hint="the firmware's walk loops on a longer one",
-            )
         return tlv.fill(self.source.used, size)
 
     def _kept_items(self) -> list[Item]:
@@ -290,6 +306,9 @@ class _Plan:
     def _note_losses(self) -> None:
         accept = self.options.accept
         for anomaly in self.source.anomalies:
+            if anomaly.code == kinds.RESERVED_BYTES and not self.keeps_entries:
+                self.changes.append(f"{anomaly.found} at {anomaly.offset:#x} → {anomaly.expected}")
+                self.mended.add(anomaly.code)
             if anomaly.code == kinds.ITEM_CRC and anomaly.kind:
                 name = item_name(anomaly.kind, anomaly.index)
                 self.changes.append(f"left out: {name} at {anomaly.offset:#x}, damaged (item-crc)")
@@ -395,12 +414,3 @@ def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
         "partition_table": {"before": None, "after": table_line(migration.size, None)},
         "flash_command": None,
     }
-
-
-def migrate_bytes(data: bytes, *, label: str | None = None, **options: Any) -> Migration:
-    """Migrate an image's bytes; `options` are the fields of `Options`."""
-    if "accept" in options:
-        options["accept"] = frozenset(options["accept"])
-    return migrate(
-        detection.detect(images.locate(data, label=label)), replace(Options(), **options)
-    )

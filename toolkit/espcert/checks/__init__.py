@@ -14,6 +14,7 @@ def run(reading: Reading, *, at: datetime, chip: str | None = None) -> list[Find
     contents = reading.require()
     return [
         *structure.check(reading),
+        *structure.missing(item for item in contents.items if item.intact is not False),
         *ds.check(contents.items, chip),
         *certificates.check(contents.items, at),
     ]

@@ -42,6 +42,8 @@ def _malformed(item: Item) -> Iterator[str]:
         yield f"ds_iv has {len(item.data)} bytes, expected {kinds.DS_IV_LENGTH}"
     elif item.kind == kinds.DS_CONTEXT and None in (item.rsa_bits, item.efuse_key_id):
         yield "ds_context lacks the key size or the eFuse key id"
+    elif item.kind == kinds.DS_CONTEXT and (not item.rsa_bits or item.rsa_bits % 32):
+        yield f"ds_context names an RSA key of {item.rsa_bits} bits, which none has"
 
 
 def _context(group: dict[str, Item], items: Sequence[Item]) -> Iterator[Finding]:

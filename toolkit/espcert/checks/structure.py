@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from espcert.detection import Reading
 from espcert.findings import Finding, item_name
 from espcert.text import printable
 from espcert_formats import items as kinds
-from espcert_formats.items import Anomaly, Contents
+from espcert_formats.items import Anomaly, Contents, Item
 
 
 def check(reading: Reading) -> Iterator[Finding]:
@@ -19,7 +19,6 @@ def check(reading: Reading) -> Iterator[Finding]:
     if reading.contradiction is not None:
         yield Finding("label-contradiction", reading.contradiction)
     yield from _other_data(contents)
-    yield from _missing(contents)
 
 
 def _anomalies(contents: Contents) -> Iterator[Finding]:
@@ -50,8 +49,9 @@ def _other_data(contents: Contents) -> Iterator[Finding]:
     yield Finding("other-data", f"{len(others)} NVS {plural} besides: {shown}{more}")
 
 
-def _missing(contents: Contents) -> Iterator[Finding]:
-    present = {item.kind for item in contents.items}
+def missing(items: Iterable[Item]) -> Iterator[Finding]:
+    """Findings on what a module usually has and is not among these items."""
+    present = {item.kind for item in items}
     if kinds.DEVICE_CERT not in present:
         yield Finding("missing-device-cert", "there is no device certificate")
     if kinds.CA_CERT not in present:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 import warnings
 from typing import Annotated, Final
@@ -11,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from espcert import __version__
+from espcert.cli import common
 
 VERBS: Final = ("detect", "inspect", "migrate")
 
@@ -53,9 +55,13 @@ def _register() -> None:
 def main() -> None:
     """Run the command line; libraries' warnings go nowhere."""
     warnings.simplefilter("ignore")
+    if sys.stdout is None or not sys.stdout.isatty():
+        # typer colours its help for some CI systems, terminal or not; this is its own switch.
+        os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
     for stream in (sys.stdout, sys.stderr):
         # A terminal without our arrows and dots (some Windows code pages) gets escapes instead.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    _register()
-    app()
+    with common.outcome(sys.exit):
+        _register()
+        app()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
 from espcert import files
 from espcert import image as images
-from espcert.errors import EspcertError, UsageError
+from espcert.errors import EspcertError, FileError, UsageError
 from espcert.image import Image
 from espcert.text import printable
 
@@ -25,13 +26,9 @@ ISSUES: Final = "the project's issue tracker"
 
 def parse_integer(text: str) -> int:
     """Decimal or `0x…` hexadecimal, not negative."""
-    try:
-        value = int(text, 0)
-    except ValueError:
-        value = -1
-    if value < 0:
+    if re.fullmatch(r"0[xX][0-9a-fA-F]+|[0-9]+", text, re.ASCII) is None:
         raise typer.BadParameter(f"{text!r} is no decimal or 0x… hexadecimal number")
-    return value
+    return int(text, 16 if text[1:2] in "xX" and len(text) > 1 else 10)
 
 
 def _check_chip(name: str | None) -> str | None:
@@ -88,9 +85,27 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
 
+class StdoutError(Exception):
+    """Standard output cannot be written; `reason` is None where its reader has gone."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.reason = None if isinstance(error, BrokenPipeError) else files.reason_of(error)
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Tell errors of standard output from those of files."""
+    try:
+        yield
+    except OSError as error:
+        raise StdoutError(error) from error
+
+
 def say(text: str = "") -> None:
     """A line of the result, to standard output."""
-    typer.echo(text)
+    with writing():
+        typer.echo(text)
 
 
 def complain(text: str) -> None:
@@ -119,6 +134,7 @@ def for_each(names: list[str], action: Callable[[str], int], *, as_json: bool) -
         if names.count(files.STDIN) > 1:
             raise UsageError("stdin-twice", "standard input (-) can be read only once")
         code = max(_attempt(name, action, as_json=as_json) for name in names)
+        _flush()
         raise typer.Exit(code)
 
 
@@ -126,18 +142,23 @@ def _attempt(name: str, action: Callable[[str], int], *, as_json: bool) -> int:
     try:
         return action(name)
     except EspcertError as error:
-        prefix = "" if error.message.startswith(name) else f"{shown_name(name)}: "
-        complain(f"{prefix}{error.message}")
-        if as_json and not isinstance(error, UsageError):
-            print_object(name, {"error": {"code": error.code, "message": printable(error.message)}})
-        return error.exit_code
-    except (typer.Exit, KeyboardInterrupt, BrokenPipeError):
+        return _failed(name, error, as_json=as_json)
+    except (typer.Exit, KeyboardInterrupt, StdoutError):
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence, reported as a bug
         report_bug(error, name)
         if as_json:
             print_object(name, {"error": {"code": "bug", "message": "a bug in espcert"}})
         return EXIT_BUG
+
+
+def _failed(name: str, error: EspcertError, *, as_json: bool) -> int:
+    usage = isinstance(error, UsageError)
+    named = usage or error.message.startswith(f"{name}: ")
+    complain(error.message if named else f"{shown_name(name)}: {error.message}")
+    if as_json and not usage:
+        print_object(name, {"error": {"code": error.code, "message": printable(error.message)}})
+    return error.exit_code
 
 
 def shown_name(name: str) -> str:
@@ -159,27 +180,48 @@ def report_bug(error: Exception, name: str = "") -> None:
 
 
 @contextlib.contextmanager
-def outcome() -> Iterator[None]:
-    """Turn what ends a verb into the exit codes of the contract."""
+def outcome(leave: Callable[[int], NoReturn] | None = None) -> Iterator[None]:
+    """Turn what ends a verb into the exit codes of the contract, by `leave` or typer's own way."""
     try:
         yield
-        sys.stdout.flush()
+        _flush()
+        return
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001 - the last line of defence, reported as a bug
+        code = _code_of(error)
     except KeyboardInterrupt:
         complain("interrupted; nothing is left half-written")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except BrokenPipeError:
+        code = EXIT_INTERRUPTED
+    if leave is not None:
+        leave(code)
+    raise typer.Exit(code)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        with writing():
+            sys.stdout.flush()
+
+
+def _code_of(error: Exception) -> int:
+    """Say what ended the command, and with which exit code."""
+    if isinstance(error, OSError):
+        error = StdoutError(error)
+    if isinstance(error, StdoutError):
         _leave_quietly()
-        raise typer.Exit(0) from None
-    except EspcertError as error:
+        if error.reason is None:
+            return 0
+        complain(f"cannot write the result: {error.reason}")
+        return FileError.exit_code
+    if isinstance(error, EspcertError):
         complain(error.message)
-        raise typer.Exit(error.exit_code) from None
-    except OSError as error:
-        complain(f"cannot write the result: {files.reason_of(error)}")
-        _leave_quietly()
-        raise typer.Exit(4) from None
+        return error.exit_code
+    report_bug(error)
+    return EXIT_BUG
 
 
 def _leave_quietly() -> None:
     """Give standard output a place to go, so that closing it at exit cannot fail again."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

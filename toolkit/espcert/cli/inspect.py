@@ -92,8 +92,9 @@ def _extract(reading: Reading, directory: Path, *, force: bool, quiet: bool) -> 
 def _print(reading: Reading, *, draw_map: bool, show_secrets: bool) -> None:
     from espcert.cli import tables
 
-    tables.print_contents(reading)
-    if draw_map:
-        from espcert.cli import partition_map
+    with common.writing():
+        tables.print_contents(reading)
+        if draw_map:
+            from espcert.cli import partition_map
 
-        partition_map.print_map(reading, show_secrets=show_secrets)
+            partition_map.print_map(reading, show_secrets=show_secrets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,11 @@ from espcert.cli.common import (
     QuietOption,
     TableOffsetOption,
 )
-from espcert.errors import UsageError
+from espcert.errors import UnreadableError, UsageError
 from espcert.findings import ACCEPTABLE
+
+if TYPE_CHECKING:
+    from espcert.migration import Migration
 
 OutputOption = Annotated[
     Path | None,
@@ -62,7 +65,10 @@ CaCertOption = Annotated[
     ),
 ]
 NoIntegrityOption = Annotated[
-    bool, typer.Option("--no-integrity", help="Write no integrity entry.")
+    bool,
+    typer.Option(
+        "--no-integrity", help="Write no integrity entry (a current image keeps its own)."
+    ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Do everything but create the file.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
@@ -90,7 +96,10 @@ def command(
     from espcert import migration
 
     def migrate_one(name: str) -> int:
-        _check_output(name, output, dry_run=dry_run, force=force)
+        certificates = [file for file in (device_cert, ca_cert) if file is not None]
+        if [name, *certificates].count(files.STDIN) > 1:
+            raise UsageError("stdin-twice", "standard input (-) can be read only once")
+        _check_output(name, certificates, output, dry_run=dry_run, force=force)
         options = migration.Options(
             size=size,
             integrity=not no_integrity,
@@ -114,24 +123,29 @@ def command(
     common.for_each([image], migrate_one, as_json=as_json)
 
 
-def _check_output(name: str, output: Path | None, *, dry_run: bool, force: bool) -> None:
+def _check_output(
+    name: str, certificates: list[str], output: Path | None, *, dry_run: bool, force: bool
+) -> None:
     if output is None:
         if not dry_run:
             raise UsageError("no-output", "-o OUT is missing (or --dry-run)")
         return
     if str(output) == files.STDIN:
         raise UsageError("bad-output", "-o -: a partition holds secrets; it is written to a file")
-    files.refuse_input_as_output([name], output)
+    files.refuse_input_as_output([name, *certificates], output)
     files.check_output(output, force=force or dry_run)
 
 
 def _certificate(name: str | None) -> bytes | None:
-    return None if name is None else files.read_image(name, MAX_CERTIFICATE_SIZE)
+    if name is None:
+        return None
+    try:
+        return files.read_image(name, MAX_CERTIFICATE_SIZE)
+    except UnreadableError as error:
+        raise UsageError(error.code, f"{name}: over 1 MiB, too large for a certificate") from error
 
 
-def _print(result: object, written: str | None, *, quiet: bool) -> None:
+def _print(result: Migration, written: str | None, *, quiet: bool) -> None:
     from espcert.cli import migration_report
-    from espcert.migration import Migration
 
-    assert isinstance(result, Migration)
     migration_report.print_report(result, written, quiet=quiet)

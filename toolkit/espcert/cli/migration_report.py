@@ -9,12 +9,13 @@ from typing import Final
 import typer
 
 from espcert import detection
-from espcert.cli.common import shown_name
+from espcert.cli.common import say, shown_name
 from espcert.cli.words import KEY_WORDS
 from espcert.findings import CATALOGUE, INFO, Finding
 from espcert.migration import Migration, table_line
 from espcert.text import printable, size_text
 
+LABEL: Final = "esp_secure_cert"
 _TLV_IN_PLACE: Final = ("tlv", "cust_flash")
 """Layouts whose partition is found under the name and type that TLV needs."""
 
@@ -28,7 +29,7 @@ def print_report(result: Migration, written: str | None, *, quiet: bool) -> None
     if quiet:
         return
     for line in (*_device_notes(result), *_summary(result, written)):
-        typer.echo(line)
+        say(line)
     for finding in result.findings:
         if finding.severity != INFO:
             typer.echo(_finding_line(finding), err=True)
@@ -54,7 +55,7 @@ def _finding_line(finding: Finding) -> str:
 def _device_notes(result: Migration) -> Iterator[str]:
     """What else must change on the device, where more than the partition's bytes do."""
     contents = result.reading.require()
-    if contents.layout in _TLV_IN_PLACE:
+    if contents.layout in _TLV_IN_PLACE and result.reading.label in (None, LABEL):
         return
     yield "Before you flash this:"
     yield "  1. Keep the old dump: it is the only way back."
@@ -76,7 +77,9 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
     kept = [item for item in new.items if item.kind != "integrity"]
     listed = ", ".join(_item_words(item.kind, len(item.data)) for item in kept)
     yield f"  holds     {listed}"
-    yield f"  proven    read back, {len(kept)} items equal to the source byte for byte"
+    whole = len(kept) == sum(item.kind != "integrity" for item in source.items)
+    of_source = "all items equal" if whole else f"{len(kept)} items as planned, equal"
+    yield f"  proven    read back, {of_source} to the source's byte for byte"
     for change in result.changes:
         yield f"  changed   {printable(change)}"
     if not result.changes:

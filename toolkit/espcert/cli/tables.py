@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 from rich.console import Console
@@ -25,9 +26,21 @@ PROTECTION_WORDS: Final = {
 PIPED_WIDTH: Final = 120
 
 
-def console(*, stderr: bool = False) -> Console:
+class _Console(Console):
+    """A console that leaves a closed pipe to the command line's own rule."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def console() -> Console:
     """A console without markup, emoji or highlighting: text from an image stays text."""
-    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    made = _Console(
+        markup=False,
+        emoji=False,
+        highlight=False,
+        force_terminal=sys.stdout is not None and sys.stdout.isatty(),
+    )
     if not made.is_terminal:
         made.width = PIPED_WIDTH
     return made

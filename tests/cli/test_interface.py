@@ -1,0 +1,115 @@
+"""The command's interface: verbs, help, version, completion, wrong usage."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+
+import pytest
+from tests.cli.runner import fixture, run
+
+import espcert
+import espcert.cli
+from espcert.cli.app import VERBS
+
+HELPERS = {
+    "app",
+    "common",
+    "migration_report",
+    "partition_map",
+    "tables",
+    "words",
+}
+"""Modules of the command line that are no verb."""
+
+SHARED_OPTIONS = ("--label", "--partition-table-offset", "--chip", "--json", "--quiet", "--help")
+OWN_OPTIONS = {
+    "detect": (),
+    "inspect": ("--map", "--show-secrets", "--extract", "--force"),
+    "migrate": (
+        *("--output", "-o", "--size", "--accept", "--device-cert", "--ca-cert", "--no-integrity"),
+        *("--dry-run", "--force"),
+    ),
+}
+
+each_verb = pytest.mark.parametrize("verb", VERBS)
+
+
+def test_no_verb_is_missing_from_the_list() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(espcert.cli.__path__)}
+    verbs = {name for name in modules - HELPERS if hasattr(_module(name), "command")}
+    assert verbs == set(VERBS)
+    assert modules - HELPERS == verbs, "a module of the command line that is neither"
+    listed = run("--help").out
+    for verb in VERBS:
+        assert re.search(rf"^\W*{verb}\s+\w", listed, re.MULTILINE), verb
+
+
+def _module(name: str) -> object:
+    return importlib.import_module(f"espcert.cli.{name}")
+
+
+@each_verb
+def test_every_verb_has_help_and_its_options(verb: str) -> None:
+    shown = run(verb, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert f"espcert {verb} [OPTIONS]" in shown.out
+    for option in (*SHARED_OPTIONS, *OWN_OPTIONS[verb]):
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", shown.out), option
+
+
+@each_verb
+def test_short_help_equals_long_help(verb: str) -> None:
+    assert run(verb, "-h") == run(verb, "--help")
+
+
+def test_short_help_of_the_command_equals_long_help() -> None:
+    assert run("-h") == run("--help")
+
+
+def test_version() -> None:
+    shown = run("--version")
+    assert (shown.code, shown.out, shown.err) == (0, f"espcert {espcert.__version__}\n", "")
+
+
+def test_without_a_verb_there_is_help() -> None:
+    shown = run()
+    assert shown.code == 2
+    assert "detect" in shown.text
+
+
+def test_completion_lists_the_verbs() -> None:
+    words = {"COMP_WORDS": "espcert ", "COMP_CWORD": "1"}
+    shown = run(env={"_ESPCERT_COMPLETE": "complete_bash", **words})
+    assert set(VERBS) <= set(shown.out.split())
+
+
+WRONG = {
+    "unknown verb": ("bogus",),
+    "unknown option": ("detect", "--bogus", fixture("tlv_ec")),
+    "no image": ("detect",),
+    "no image to inspect": ("inspect",),
+    "unknown chip": ("detect", "--chip", "esp33", fixture("tlv_ec")),
+    "offset is no number": ("detect", "--partition-table-offset", "x", fixture("tlv_ec")),
+    "negative offset": ("detect", "--partition-table-offset=-1", fixture("tlv_ec")),
+    "octal offset": ("detect", "--partition-table-offset", "0o100000", fixture("tlv_ec")),
+    "two images to migrate": ("migrate", fixture("tlv_ec"), fixture("tlv_rsa"), "--dry-run"),
+    "map as json": ("inspect", "--map", "--json", fixture("tlv_ec")),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage(case: str) -> None:
+    result = run(*WRONG[case])
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("number", ["32768", "0x8000", "0X8000"])
+def test_integers_are_decimal_or_hexadecimal(number: str) -> None:
+    result = run("detect", "--json", "--partition-table-offset", number, fixture("tlv_ec"))
+    assert result.code == 0
+    assert result.object["layout"] == "tlv"
