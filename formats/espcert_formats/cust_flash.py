@@ -17,13 +17,32 @@ from kaitaistruct import KaitaiStream
 from espcert_formats import items as kinds
 from espcert_formats._ksy.esp_secure_cert_cust_flash import EspSecureCertCustFlash
 from espcert_formats.checksum import crc32
-from espcert_formats.erased import first_written
 from espcert_formats.errors import FormatError
-from espcert_formats.items import Anomaly, Contents, Evidence, Field, Item, Span
+from espcert_formats.flash import first_written
+from espcert_formats.items import (
+    LABEL,
+    LABEL_PRE_PROV,
+    TYPE_SECURE_CERT,
+    Anomaly,
+    Contents,
+    Evidence,
+    Field,
+    Item,
+    Span,
+    Traits,
+)
 
 NAME: Final = "cust_flash"
 NAME_LEGACY: Final = "cust_flash_legacy"
-LABELS: Final = {NAME: "esp_secure_cert", NAME_LEGACY: "pre_prov"}
+SIZE: Final = 0x6000
+"""Bytes that the official tool writes: areas up to 0x2840, erased behind; one byte more where it
+inserted one for a missing CA certificate."""
+TRAITS: Final = {
+    NAME: Traits("cust_flash metadata", (LABEL,), TYPE_SECURE_CERT, SIZE),
+    NAME_LEGACY: Traits(
+        "cust_flash metadata of a pre_prov module", (LABEL_PRE_PROV,), TYPE_SECURE_CERT, SIZE
+    ),
+}
 REVISION: Final = "1.x"
 
 MAGIC: Final = b"\x78\x56\x34\x12"
@@ -37,7 +56,7 @@ KEY_AREA: Final = 6208
 CONTEXT_SPAN: Final = Span(28, 5)
 """iv_len, rsa_length and efuse_key_id: the words of the metadata that make the DS context."""
 
-STRIDES: Final = {1200: 1216, 1584: 1600}
+STRIDES: Final = {length: length + 16 for length in kinds.DS_MAX_BITS}
 """Ciphertext length → distance of the IV from it: ESP_DS_C_LEN + 16 of the chip's build."""
 
 
@@ -105,7 +124,7 @@ def _metadata_with_ds(data: bytes) -> Metadata:
 
 def _iv_slot(data: bytes, ciphertext_length: int, length: int, crc: int) -> Slot:
     """The IV's place: its CRC decides between the two strides, else the ciphertext's length."""
-    likely = STRIDES.get(ciphertext_length, STRIDES[1200])
+    likely = STRIDES.get(ciphertext_length, min(STRIDES.values()))
     strides = sorted(STRIDES.values(), key=lambda stride: stride != likely)
     slots = [Slot(KEY_AREA + stride, length, crc) for stride in strides]
     return next((slot for slot in slots if slot.matches(data)), slots[0])
@@ -132,8 +151,8 @@ def _order(data: bytes, metadata: Metadata, label: str | None) -> _Order:
     if scores[NAME] != scores[NAME_LEGACY]:
         layout = max(scores, key=scores.__getitem__)
         reasons = tuple(_order_reasons(layout, matching[layout]))
-    elif label in LABELS.values():
-        layout = NAME_LEGACY if label == LABELS[NAME_LEGACY] else NAME
+    elif label in (LABEL, LABEL_PRE_PROV):
+        layout = NAME_LEGACY if label == LABEL_PRE_PROV else NAME
         reasons = (f"pair order decided by the label {label}",)
     else:
         layout, reasons = NAME, ("pair order undecided",)
@@ -167,7 +186,7 @@ def recognise(data: bytes, label: str | None = None) -> Evidence | None:
     order = _order(data, metadata, label)
     at = MAGIC_WITH_DS if metadata.iv else MAGIC_WITHOUT_DS
     reasons = (f"metadata magic 0x12345678 at offset {at}", *order.reasons)
-    return Evidence(order.layout, LABELS[order.layout], reasons)
+    return Evidence(order.layout, TRAITS[order.layout].labels[0], reasons)
 
 
 def read(data: bytes, label: str | None = None) -> Contents:
@@ -197,7 +216,8 @@ def read(data: bytes, label: str | None = None) -> Contents:
     at = MAGIC_WITH_DS if metadata.iv else MAGIC_WITHOUT_DS
     return Contents(
         layout=order.layout,
-        label=LABELS[order.layout],
+        traits=TRAITS[order.layout],
+        label=TRAITS[order.layout].labels[0],
         revision=REVISION,
         size=len(data),
         end=len(data),

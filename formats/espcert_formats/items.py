@@ -34,10 +34,10 @@ HMAC_ENCRYPTED: Final = "hmac_encrypted"
 HMAC_DERIVED: Final = "hmac_derived"
 
 DS_IV_LENGTH: Final = 16
-DS_CHIP_FAMILIES: Final = {1200: "ds3072", 1584: "ds4096"}
-"""Bytes of DS ciphertext → the family of chips whose peripheral reads it.
+DS_MAX_BITS: Final = {3 * bits // 8 + 48: bits for bits in (3072, 4096)}
+"""Bytes of a DS ciphertext (1200, 1584) → bits of the largest RSA key of the chips that read it.
 
-3 · max_bits / 8 + 48. Source: ESP-IDF 102122904ad, esp_ds.h, ESP_DS_C_LEN.
+Source: ESP-IDF 102122904ad, esp_ds.h, ESP_DS_C_LEN.
 """
 
 
@@ -125,6 +125,26 @@ class OtherEntry(NamedTuple):
     length: int
 
 
+class Traits(NamedTuple):
+    """What is true of every partition of a layout.
+
+    `title` says it in words. `labels` are the partition labels under which firmware reads it
+    (the first one is usual), `partition_type` the type that it looks for. `extent` is the bytes
+    of flash over which the layout spreads its material, 0 where that is the image's length.
+    """
+
+    title: str
+    labels: tuple[str, ...]
+    partition_type: int
+    extent: int = 0
+
+
+LABEL: Final = "esp_secure_cert"
+LABEL_PRE_PROV: Final = "pre_prov"
+TYPE_SECURE_CERT: Final = 0x3F
+TYPE_DATA: Final = 0x01
+
+
 class Field(NamedTuple):
     """A named stretch of the partition, for a map; `kind` is the item's that it belongs to."""
 
@@ -146,6 +166,8 @@ class Evidence(NamedTuple):
 class Contents:
     """All that a partition holds. `items` are sorted by offset, then kind.
 
+    `label` is the one that the bytes suggest, None where they leave it open.
+
     `size` is the image's length in bytes, `end` the offset behind the last TLV entry (the size,
     in other layouts). `current` says that every TLV entry has the form that today's writers use,
     `mountable` that the firmware's NVS accepts the partition (true in the other layouts). `used`
@@ -153,6 +175,7 @@ class Contents:
     """
 
     layout: str
+    traits: Traits
     label: str | None
     revision: str | None
     size: int

@@ -16,14 +16,24 @@ from typing import Final, NamedTuple
 from espcert_formats import items as kinds
 from espcert_formats import nvs_audit, nvs_log
 from espcert_formats.errors import FormatError
-from espcert_formats.items import Anomaly, Contents, Evidence, Field, Item, OtherEntry, Span
+from espcert_formats.items import (
+    LABEL,
+    LABEL_PRE_PROV,
+    TYPE_DATA,
+    Anomaly,
+    Contents,
+    Evidence,
+    Field,
+    Item,
+    OtherEntry,
+    Span,
+    Traits,
+)
 from espcert_formats.nvs_log import Entry, Log, Page
 
 NAME: Final = "nvs"
 NAME_LEGACY: Final = "nvs_legacy"
 NAME_ESP_DS: Final = "nvs_esp_ds"
-
-LABEL_LEGACY: Final = "pre_prov"
 
 
 class Variant(NamedTuple):
@@ -31,6 +41,7 @@ class Variant(NamedTuple):
 
     layout: str
     namespace: str
+    traits: Traits
     label: str | None
     revision: str
     values: dict[str, tuple[str, int]]
@@ -51,11 +62,21 @@ _ESP_DS_VALUES: Final = {
     "esp_ds_iv": (kinds.DS_IV, nvs_log.BLOB),
 }
 VARIANTS: Final = (
-    Variant(NAME, "esp_secure_cert", "esp_secure_cert", "1.x", _SECURE_CERT_VALUES,
-            "rsa_len", "ds_key_id"),
-    Variant(NAME_LEGACY, LABEL_LEGACY, None, "1.x", _SECURE_CERT_VALUES, "rsa_len", "ds_key_id"),
-    Variant(NAME_ESP_DS, "esp_ds_ns", None, "idf-4.3", _ESP_DS_VALUES,
-            "esp_ds_rsa_len", "esp_ds_key_id"),
+    Variant(
+        NAME, "esp_secure_cert",
+        Traits("NVS, namespace esp_secure_cert", (LABEL,), TYPE_DATA),
+        LABEL, "1.x", _SECURE_CERT_VALUES, "rsa_len", "ds_key_id",
+    ),
+    Variant(
+        NAME_LEGACY, "pre_prov",
+        Traits("NVS, namespace pre_prov", (LABEL_PRE_PROV, LABEL), TYPE_DATA),
+        None, "1.x", _SECURE_CERT_VALUES, "rsa_len", "ds_key_id",
+    ),
+    Variant(
+        NAME_ESP_DS, "esp_ds_ns",
+        Traits("NVS, namespace esp_ds_ns of ESP-IDF's ssl_ds", (LABEL_PRE_PROV,), TYPE_DATA),
+        None, "idf-4.3", _ESP_DS_VALUES, "esp_ds_rsa_len", "esp_ds_key_id",
+    ),
 )  # fmt: skip
 """In the order in which the firmware opens the namespaces."""
 
@@ -73,7 +94,7 @@ def _mount(data: bytes, label: str | None) -> _Mounted | None:
         return None
     log = nvs_log.mount(data)
     namespaces = _namespaces(log)
-    candidates = sorted(VARIANTS, key=lambda v: label == LABEL_LEGACY and v.layout != NAME_LEGACY)
+    candidates = sorted(VARIANTS, key=lambda v: label == LABEL_PRE_PROV and v.layout != NAME_LEGACY)
     for variant in candidates:
         if variant.namespace in namespaces:
             return _Mounted(log, namespaces, variant)
@@ -168,6 +189,7 @@ def read(data: bytes, label: str | None = None) -> Contents:
     anomalies += _damaged_items(items)
     return Contents(
         layout=variant.layout,
+        traits=variant.traits,
         label=variant.label,
         revision=variant.revision,
         size=len(data),

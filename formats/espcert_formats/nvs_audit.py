@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from espcert_formats import nvs_log
-from espcert_formats.erased import is_erased
+from espcert_formats.flash import is_erased
 from espcert_formats.nvs_log import Damage, Entry, Log, Page
 
 

@@ -21,7 +21,7 @@ from kaitaistruct import KaitaiStream
 
 from espcert_formats._ksy.esp_nvs import EspNvs
 from espcert_formats.checksum import crc32
-from espcert_formats.erased import is_erased
+from espcert_formats.flash import is_erased
 from espcert_formats.items import Span
 
 PAGE_SIZE: Final = 4096

@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 from kaitaistruct import KaitaiStream
 
 from espcert_formats._ksy.esp_partition_table import EspPartitionTable
+from espcert_formats.flash import SECTOR
 
 ROW_LENGTH: Final = 32
 MAX_LENGTH: Final = 0xC00
 ROW_MAGIC: Final = b"\xaa\x50"
 MD5_MAGIC: Final = b"\xeb\xeb"
-SECTOR: Final = 0x1000
 USUAL_OFFSETS: Final = (0x8000, 0x9000, 0xC000, 0x10000)
 SEARCH_LIMIT: Final = 0x20000
 

@@ -18,11 +18,22 @@ from kaitaistruct import KaitaiStream
 
 from espcert_formats import items as kinds
 from espcert_formats.checksum import crc32, sha256
-from espcert_formats.erased import first_written
 from espcert_formats.errors import FormatError
-from espcert_formats.items import Anomaly, Contents, Evidence, Field, Item, Span
+from espcert_formats.flash import first_written
+from espcert_formats.items import (
+    LABEL,
+    TYPE_SECURE_CERT,
+    Anomaly,
+    Contents,
+    Evidence,
+    Field,
+    Item,
+    Span,
+    Traits,
+)
 
 NAME: Final = "tlv"
+TRAITS: Final = Traits("TLV entries", (LABEL,), TYPE_SECURE_CERT)
 MAGIC: Final = b"\x11\xba\x5e\xba"
 HEADER_LENGTH: Final = 12
 FOOTER_LENGTH: Final = 4
@@ -171,11 +182,11 @@ def starts(data: bytes) -> bool:
     return data[:4] == MAGIC
 
 
-def recognise(data: bytes, label: str | None = None) -> Evidence | None:
+def recognise(data: bytes, label: str | None = None) -> Evidence | None:  # noqa: ARG001
     """Recognise the layout by the firmware's own test: the magic word at offset 0."""
     if not starts(data):
         return None
-    return Evidence(NAME, label, ("TLV magic 0xba5eba11 at offset 0",))
+    return Evidence(NAME, None, ("TLV magic 0xba5eba11 at offset 0",))
 
 
 def read(data: bytes, label: str | None = None) -> Contents:
@@ -199,7 +210,8 @@ def read(data: bytes, label: str | None = None) -> Contents:
     anomalies += _trailing(data, end)
     return Contents(
         layout=NAME,
-        label=label,
+        traits=TRAITS,
+        label=None,
         revision=_revision(entries),
         size=len(data),
         end=end,

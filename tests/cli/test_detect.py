@@ -9,7 +9,16 @@ import pytest
 from tests.cli.runner import FIXED, fixture, run
 from tests.support import fixture_truth
 
-from espcert.cli.words import KEY_WORDS, LAYOUT_WORDS
+from espcert.cli.words import KEY_WORDS
+
+LAYOUT_WORDS = {
+    "tlv": "TLV entries",
+    "cust_flash": "cust_flash metadata",
+    "cust_flash_legacy": "cust_flash metadata of a pre_prov module",
+    "nvs": "NVS, namespace esp_secure_cert",
+    "nvs_legacy": "NVS, namespace pre_prov",
+    "nvs_esp_ds": "NVS, namespace esp_ds_ns of ESP-IDF's ssl_ds",
+}
 
 Row = dict[str, Any]
 TRUTH = fixture_truth()

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from tests.support import FIXTURES, crc, fixture_truth
 
 from espcert import detection, image, migration
-from espcert.detection import FITTING_LAYOUTS
 from espcert.errors import InternalError, UnreadableError, UsageError
 from espcert.findings import ACCEPTABLE, CATALOGUE, ERROR
 from espcert.migration import Migration, Options
@@ -138,12 +137,6 @@ def test_label_contradictions(label: str, layout: str) -> None:
     assert codes(result) == (set() if fits else {"label-contradiction"})
     assert (reading.contradiction is None) == fits
     assert any("contradicts" in reason for reason in detection.evidence(reading)) != fits
-
-
-def test_the_table_of_labels_is_this_one() -> None:
-    assert {label: set(fitting) for label, fitting in FITTING_LAYOUTS.items()} == {
-        label: fitting for label, fitting in FITS.items() if label != "of_my_own"
-    }
 
 
 # --- Sizes -------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """What each chip can do: one table, data only.
 
 Source: ESP-IDF 102122904ad, components/soc/<chip>/include/soc/soc_caps.h (SOC_DIG_SIGN_SUPPORTED,
-SOC_RSA_MAX_BIT_LEN); a DS ciphertext has 3 * max_bits / 8 + 48 bytes.
+SOC_RSA_MAX_BIT_LEN).
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
+
+from espcert_formats.items import DS_MAX_BITS
 
 
 class Chip(NamedTuple):
@@ -18,7 +20,8 @@ class Chip(NamedTuple):
     @property
     def ds_ciphertext_length(self) -> int | None:
         """Bytes of a DS ciphertext that this chip reads, or None."""
-        return self.ds_max_bits * 3 // 8 + 48 if self.ds_max_bits else None
+        lengths = {bits: length for length, bits in DS_MAX_BITS.items()}
+        return lengths.get(self.ds_max_bits)
 
 
 CHIPS: Final = {

@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 KEY_NONE: Final = "none"
 _KEY_ORDER: Final = (kinds.HMAC_DERIVED, kinds.ECDSA_PERIPHERAL, kinds.HMAC_ENCRYPTED)
 
-FITTING_LAYOUTS: Final = {
-    "esp_secure_cert": ("tlv", "cust_flash", "nvs", "nvs_legacy"),
-    "pre_prov": ("cust_flash_legacy", "nvs_legacy", "nvs_esp_ds"),
-}
-"""Layouts that firmware reads under each of its two labels.
-
-Source: esp_secure_cert_mgr 2296511, esp_secure_cert_get_partition; for nvs_esp_ds the ssl_ds
-example of ESP-IDF v4.4. Other labels were free to choose in 1.0.0 to 1.0.2 and contradict nothing.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -49,12 +39,16 @@ class Reading:
 
     @property
     def contradiction(self) -> str | None:
-        """How the label that was given contradicts the bytes, or None."""
+        """How the label that was given contradicts the bytes, or None.
+
+        Other labels than the two were free to choose in esp_secure_cert_mgr 1.0.0 to 1.0.2 and
+        contradict nothing.
+        """
         label = self.image.label
         if label is None or self.contents is None:
             return None
-        fitting = FITTING_LAYOUTS.get(label)
-        if fitting is None or self.contents.layout in fitting:
+        known = label in (kinds.LABEL, kinds.LABEL_PRE_PROV)
+        if not known or label in self.contents.traits.labels:
             return None
         return (
             f'label "{label}" contradicts the bytes: firmware reads no {self.contents.layout} '
@@ -84,7 +78,8 @@ def detect(image: Image) -> Reading:
 
 def _flash(image: Image) -> Reading:
     assert image.table is not None
-    where = f"a whole flash image with a partition table at {image.table.offset:#x}"
+    wrong = ", whose MD5 is wrong" if image.table.md5_ok is False else ""
+    where = f"a whole flash image with a partition table at {image.table.offset:#x}{wrong}"
     row = image.row
     if row is None:
         wanted = image.label or "esp_secure_cert or pre_prov"
@@ -112,7 +107,8 @@ def chip_family(items: tuple[Item, ...]) -> str | None:
     """The family of chips whose DS peripheral reads the ciphertext, by its length."""
     for item in items:
         if item.kind == kinds.DS_CIPHERTEXT:
-            return kinds.DS_CHIP_FAMILIES.get(len(item.data))
+            bits = kinds.DS_MAX_BITS.get(len(item.data))
+            return f"ds{bits}" if bits else None
     return None
 
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Final
 from espcert.errors import UnreadableError
 from espcert.text import printable
 from espcert_formats import registry
+from espcert_formats.flash import SECTOR
+from espcert_formats.items import LABEL, LABEL_PRE_PROV
 
 if TYPE_CHECKING:
     from espcert_formats.partition_table import Row, Table
 
 PARTITION: Final = "partition"
 FLASH: Final = "flash"
-SECTOR: Final = 0x1000
 
-LABELS: Final = (b"esp_secure_cert", b"pre_prov")
+LABELS: Final = (LABEL.encode(), LABEL_PRE_PROV.encode())
 """Labels under which firmware looks for the credentials, today's first."""
 
 

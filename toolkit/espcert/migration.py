@@ -19,23 +19,17 @@ from espcert.text import printable
 from espcert_formats import items as kinds
 from espcert_formats import tlv
 from espcert_formats.checksum import sha256
-from espcert_formats.erased import is_erased
 from espcert_formats.errors import FormatError
+from espcert_formats.flash import SECTOR, is_erased
 from espcert_formats.items import Contents, Item
 
-SECTOR: Final = 0x1000
 MIN_SIZE: Final = 0x2000
 MAX_SIZE: Final = 0x10000000
-MIN_SIZE_CUST_FLASH: Final = 0x6000
-"""A legacy private key lies at 0x1840 and may reach 0x2840: all of that is overwritten."""
-OVERLONG_CUST_FLASH: Final = 0x6001
-"""Files of a writer that inserted a byte where the CA certificate was missing."""
 
 _MISSING_CODES: Final = ("missing-device-cert", "missing-ca-cert", "missing-key")
 """Asked again of what is kept and supplied."""
 _TAKEN_AS_STORED: Final = ("label-contradiction", "ds-chip", "ds-key-id", "ds-key-size")
 """Accepting these leaves nothing out; that they were accepted is told all the same."""
-_LEGACY_LAYOUTS: Final = ("cust_flash", "cust_flash_legacy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     if not _errors(found):
         try:
             output = plan.write(size)
-            found += _left_behind(reading.image.data, size)
+            found += _left_behind(reading, size)
         except FormatError as error:
             found.append(Finding("does-not-fit", str(error)))
     if output is None or _errors(found):
@@ -135,13 +129,15 @@ def _errors(findings: Iterable[Finding]) -> bool:
 def partition_size(source: Contents, given: int | None = None) -> int:
     """Bytes to fill: what was given, else the image's length in whole sectors, with a minimum.
 
+    The minimum covers all of flash over which the old layout spreads its material: a legacy
+    private key lies at 0x1840 and may reach 0x2840.
+
     Raises UsageError where the given size is below the minimum for the layout.
     """
-    legacy = source.layout in _LEGACY_LAYOUTS
-    minimum = MIN_SIZE_CUST_FLASH if legacy else MIN_SIZE
+    extent = source.traits.extent
+    minimum = max(MIN_SIZE, extent)
     if given is None:
-        length = 0x6000 if legacy and source.size == OVERLONG_CUST_FLASH else source.size
-        return max(minimum, -(-length // SECTOR) * SECTOR)
+        return max(minimum, -(-_length(source) // SECTOR) * SECTOR)
     if given < minimum:
         raise UsageError(
             "bad-size",
@@ -151,9 +147,16 @@ def partition_size(source: Contents, given: int | None = None) -> int:
     return given
 
 
-def _left_behind(data: bytes, size: int) -> list[Finding]:
+def _length(source: Contents) -> int:
+    """The image's bytes; one more than the layout's extent is a slip of a known writer."""
+    extent = source.traits.extent
+    return extent if source.size == extent + 1 else source.size
+
+
+def _left_behind(reading: Reading, size: int) -> list[Finding]:
     """Bytes of the source behind the new partition's end would survive flashing it."""
-    if is_erased(data[size:]) or len(data) == OVERLONG_CUST_FLASH:
+    length = _length(reading.require())
+    if is_erased(reading.image.data[size:length]):
         return []
     message = f"the image holds data behind {size:#x}, where the new partition would end"
     return [Finding("does-not-fit", message, None, size)]
@@ -396,7 +399,7 @@ def table_line(size: int, offset: int | None) -> str:
     Source: esp_secure_cert_mgr 2296511, esp_secure_cert_map_partition (type 0x3F, this label).
     """
     where = "<offset>" if offset is None else f"{offset:#x}"
-    return f"esp_secure_cert, 0x3f, 0x06, {where}, {size:#x},"
+    return f"{kinds.LABEL}, {kinds.TYPE_SECURE_CERT:#x}, 0x06, {where}, {size:#x},"
 
 
 def to_json(migration: Migration, output: str | None) -> dict[str, Any]:

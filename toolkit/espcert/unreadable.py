@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from espcert.text import printable
 from espcert_formats import nvs, partition_table, tlv
-from espcert_formats.erased import is_erased
+from espcert_formats.flash import is_erased
 
 APP_MAGIC: Final = 0xE9
 MAX_APP_SEGMENTS: Final = 16

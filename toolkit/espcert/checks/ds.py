@@ -36,7 +36,7 @@ def missing_parts(group: dict[str, Item]) -> Iterator[str]:
 
 
 def _malformed(item: Item) -> Iterator[str]:
-    if item.kind == kinds.DS_CIPHERTEXT and len(item.data) not in kinds.DS_CHIP_FAMILIES:
+    if item.kind == kinds.DS_CIPHERTEXT and len(item.data) not in kinds.DS_MAX_BITS:
         yield f"ds_ciphertext has {len(item.data)} bytes, expected 1200 or 1584"
     elif item.kind == kinds.DS_IV and len(item.data) != kinds.DS_IV_LENGTH:
         yield f"ds_iv has {len(item.data)} bytes, expected {kinds.DS_IV_LENGTH}"
@@ -63,7 +63,7 @@ def _context(group: dict[str, Item], items: Sequence[Item]) -> Iterator[Finding]
 
 def _size_problem(context: Item, ciphertext: Item, items: Sequence[Item]) -> str | None:
     bits = context.rsa_bits or 0
-    if bits not in DS_RSA_BITS or bits > (len(ciphertext.data) - 48) // 3 * 8:
+    if bits not in DS_RSA_BITS or bits > kinds.DS_MAX_BITS[len(ciphertext.data)]:
         return (
             f"an RSA key of {bits} bits, which a ciphertext of {len(ciphertext.data)} cannot hold"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Final
 
 import typer
 
@@ -14,10 +13,7 @@ from espcert.cli.words import KEY_WORDS
 from espcert.findings import CATALOGUE, INFO, Finding
 from espcert.migration import Migration, table_line
 from espcert.text import printable, size_text
-
-LABEL: Final = "esp_secure_cert"
-_TLV_IN_PLACE: Final = ("tlv", "cust_flash")
-"""Layouts whose partition is found under the name and type that TLV needs."""
+from espcert_formats import items
 
 
 def print_report(result: Migration, written: str | None, *, quiet: bool) -> None:
@@ -55,13 +51,15 @@ def _finding_line(finding: Finding) -> str:
 def _device_notes(result: Migration) -> Iterator[str]:
     """What else must change on the device, where more than the partition's bytes do."""
     contents = result.reading.require()
-    if contents.layout in _TLV_IN_PLACE and result.reading.label in (None, LABEL):
+    named = result.reading.label or contents.traits.labels[0]
+    found = contents.traits.partition_type == items.TYPE_SECURE_CERT
+    if found and named == items.LABEL:
         return
     yield "Before you flash this:"
     yield "  1. Keep the old dump: it is the only way back."
     yield "  2. The partition table on the device must name the partition as today's firmware looks"
     yield f"     for it:  {table_line(result.size, None)}"
-    if contents.layout.startswith("nvs"):
+    if not found:
         yield "     Firmware that finds a TLV image in a partition of type data erases it."
     yield "  3. Write the partition first, then the table: between the two the device may not"
     yield "     find its credentials."

@@ -10,14 +10,6 @@ from espcert.cli.common import shown_name
 from espcert.detection import Reading
 from espcert.text import printable, size_text
 
-LAYOUT_WORDS: Final = {
-    "tlv": "TLV entries",
-    "cust_flash": "cust_flash metadata",
-    "cust_flash_legacy": "cust_flash metadata of a pre_prov module",
-    "nvs": "NVS, namespace esp_secure_cert",
-    "nvs_legacy": "NVS, namespace pre_prov",
-    "nvs_esp_ds": "NVS, namespace esp_ds_ns (ESP-IDF's ssl_ds example)",
-}
 KEY_WORDS: Final = {
     "rsa_ds": "RSA key in the DS peripheral",
     "hmac_derived": "ECDSA key derived by HMAC",
@@ -37,7 +29,7 @@ def headline(reading: Reading) -> str:
     contents = reading.require()
     key = KEY_WORDS[detection.key_of(contents)]
     name = printable(shown_name(reading.image.name))
-    return f"{name}: {contents.layout} ({LAYOUT_WORDS[contents.layout]}), {key}"
+    return f"{name}: {contents.layout} ({contents.traits.title}), {key}"
 
 
 def reading_lines(reading: Reading) -> Iterator[str]:

@@ -1,8 +1,11 @@
-"""Erased flash: bytes that are 0xFF."""
+"""Flash: its sectors, and what erased flash looks like."""
 
 from __future__ import annotations
 
 from typing import Final
+
+SECTOR: Final = 0x1000
+"""Bytes that are erased together; offsets and sizes of partitions are multiples of it."""
 
 _BLANK: Final = b"\xff" * 0x10000
 
