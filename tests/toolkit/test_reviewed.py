@@ -80,6 +80,12 @@ def test_odd_reserved_bytes_and_padding_are_told() -> None:
     assert "padding 78 78" in told
 
 
+def test_a_current_image_with_odd_padding_is_kept() -> None:
+    image_with_padding = tlv_entry(1, b"device", fill=b"x").ljust(0x2000, b"\xff")
+    result = migrate(image_with_padding)
+    assert (result.output, result.changes) == (image_with_padding, ())
+
+
 def test_damaged_ds_data_is_named_by_a_kind_of_the_contract() -> None:
     data = fixture("tlv_ds_c3")
     data[100] ^= 1
