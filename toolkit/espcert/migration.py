@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from espcert import certificates, checks, detection, inspection
+from espcert import checks, detection, inspection
 from espcert.checks import structure
-from espcert.checks.ds import missing_parts
 from espcert.chips import CHIPS
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
-from espcert.findings import ACCEPTABLE, ERROR, Finding, item_name
-from espcert.text import printable
+from espcert.findings import ACCEPTABLE, ERROR, Finding
+from espcert.selection import Loss, select
 from espcert_formats import items as kinds
 from espcert_formats import tlv
 from espcert_formats.checksum import sha256
@@ -28,6 +27,8 @@ MAX_SIZE: Final = 0x10000000
 
 _MISSING_CODES: Final = ("missing-device-cert", "missing-ca-cert", "missing-key")
 """Asked again of what is kept and supplied."""
+_MENDED_CODES: Final = (kinds.END_MARKER, kinds.RESERVED_BYTES)
+"""Told in `changes` where they are mended, and harmless where they stay."""
 _TAKEN_AS_STORED: Final = ("label-contradiction", "ds-chip", "ds-key-id", "ds-key-size")
 """Accepting these leaves nothing out; that they were accepted is told all the same."""
 
@@ -102,12 +103,8 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     source = reading.require()
     size = partition_size(source, options.size)
     plan = _Plan(source, options)
-    found = [
-        finding
-        for finding in checks.run(reading, at=options.at, chip=options.chip)
-        if not plan.takes(finding)
-    ]
-    found += plan.findings()
+    found = [*_settled(checks.run(reading, at=options.at, chip=options.chip), plan)]
+    found += plan.findings({finding.code for finding in found})
     output: bytes | None = None
     if not _errors(found):
         try:
@@ -118,8 +115,18 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     if output is None or _errors(found):
         return Migration(reading, None, None, tuple(found), (), size)
     result = _proven(output, plan, size)
-    findings = tuple(finding for finding in found if finding.code not in plan.mended)
+    findings = tuple(finding for finding in found if finding.code not in _MENDED_CODES)
     return Migration(reading, output, result, findings, tuple(plan.changes), size)
+
+
+def _settled(found: Iterable[Finding], plan: _Plan) -> Iterator[Finding]:
+    """Findings on the source that stand: not accepted, and not said of what is kept instead."""
+    for finding in found:
+        if finding.code in plan.options.accept:
+            if finding.code in _TAKEN_AS_STORED:
+                plan.changes.append(f"accepted: {finding.message} ({finding.code})")
+        elif finding.code not in _MISSING_CODES:
+            yield finding
 
 
 def _errors(findings: Iterable[Finding]) -> bool:
@@ -163,196 +170,66 @@ def _left_behind(reading: Reading, size: int) -> list[Finding]:
 
 
 class _Plan:
-    """What is written: the items that stay, those that are added, and how it is told."""
+    """What is written, how, and how that is told in `changes`."""
 
     def __init__(self, source: Contents, options: Options) -> None:
         self.source = source
         self.options = options
         self.changes: list[str] = []
-        self.mended: set[str] = set()
-        self.incomplete: list[Item] = []
-        self.items = self._kept_items()
-        self.supplied = self._supplied_items()
-        dropped = len(self.items) != len(source.items)
-        self.keeps_entries = source.current and not dropped and not self.supplied
+        self.selection = select(source, options.device_cert, options.ca_cert)
+        whole = len(self.selection.kept) == len(source.items) and not self.selection.supplied
+        self.keeps_entries = source.current and whole
+        self.losses = [*self.selection.losses, *self._lost_seals()]
 
-    def findings(self) -> list[Finding]:
-        """What is lost by writing anew or by leaving damaged items out, if not accepted."""
-        return [*self._losses(), *structure.missing([*self.items, *self.supplied])]
+    def _lost_seals(self) -> Iterator[Loss]:
+        signed = [item for item in self.selection.kept if item.kind == kinds.SIGNATURE_BLOCK]
+        if signed and not self.keeps_entries:
+            blocks = "1 signature block" if len(signed) == 1 else f"{len(signed)} signature blocks"
+            text = f"{blocks}, which would not verify after rewriting"
+            yield Loss("signature-lost", text, kinds.SIGNATURE_BLOCK, signed[0].offset)
 
-    def _losses(self) -> list[Finding]:
-        if self.incomplete and "ds-incomplete" not in self.options.accept:
-            first = self.incomplete[0]
-            names = ", ".join(item_name(item.kind, item.index) for item in self.incomplete)
-            message = f"{names}: useless without the parts of the DS key that are damaged"
-            return [Finding("ds-incomplete", message, first.kind, first.offset)]
-        wanted = [item for item in (*self.items, *self.supplied) if item.kind not in kinds.SEALS]
-        if not wanted and not self.keeps_entries:
-            return [Finding("nothing-left", "no item is left to write")]
-        signed = [item for item in self.items if item.kind == kinds.SIGNATURE_BLOCK]
-        if not signed or self.keeps_entries or "signature-lost" in self.options.accept:
-            return []
-        message = f"{len(signed)} signature blocks would not verify after rewriting"
-        return [Finding("signature-lost", message, kinds.SIGNATURE_BLOCK, signed[0].offset)]
-
-    def takes(self, finding: Finding) -> bool:
-        """Whether a finding on the source is settled: accepted, or said of what is kept instead."""
-        accepted = finding.code in self.options.accept
-        if accepted and finding.code in _TAKEN_AS_STORED:
-            self.changes.append(f"accepted: {finding.message} ({finding.code})")
-        return accepted or finding.code in _MISSING_CODES
-
-    def expected(self) -> Counter[tuple[Any, ...]]:
-        """The material that the result must hold, as a multiset."""
-        return _material([*self.items, *self.supplied])
+    def findings(self, known: Collection[str]) -> Iterator[Finding]:
+        """Losses that were not accepted and that no check has found, and what is missing now."""
+        for loss in self.losses:
+            if loss.code not in self.options.accept and loss.code not in known:
+                yield Finding(loss.code, f"would be left out: {loss.text}", loss.item, loss.offset)
+        if not self.selection.material and not self.keeps_entries:
+            yield Finding("nothing-left", "no item is left to write")
+        yield from structure.missing(self.selection.material)
 
     def write(self, size: int) -> bytes:
         """The new partition. Raises FormatError where it does not fit."""
-        self._note_losses()
+        self.changes += [f"left out: {loss.text} ({loss.code})" for loss in self.losses]
+        for item in self.selection.supplied:
+            option = "--" + item.kind.replace("_", "-")
+            self.changes.append(f"added: {item.kind} from {option}, {len(item.data)} bytes")
+        self.changes += self._mends()
         if self.keeps_entries:
-            return self._write_kept(size)
+            return tlv.fill(self.source.used, size)
         self._note_rewriting()
-        wanted = [item for item in [*self.items, *self.supplied] if item.kind not in kinds.SEALS]
-        return tlv.write(wanted, size, integrity=self.options.integrity)
+        return tlv.write(self.selection.material, size, integrity=self.options.integrity)
 
-    def _write_kept(self, size: int) -> bytes:
-        """Seals included; where the bytes behind them were no erased flash, they become so."""
+    def _mends(self) -> Iterator[str]:
         for anomaly in self.source.anomalies:
             if anomaly.code == kinds.END_MARKER:
-                self.changes.append(f"end marker ff ff 00 00 at {anomaly.offset:#x} → ff ff ff ff")
-                self.mended.add(anomaly.code)
-        return tlv.fill(self.source.used, size)
-
-    def _kept_items(self) -> list[Item]:
-        """Source items without what is damaged, double or incomplete."""
-        kept: list[Item] = []
-        seen: set[tuple[str, int]] = set()
-        for item in self.source.items:
-            if item.intact is False or _is_void(item):
-                continue
-            if (item.kind, item.index) in seen and item.kind != kinds.INTEGRITY:
-                name = item_name(item.kind, item.index)
-                self.changes.append(
-                    f"left out: {name} at {item.offset:#x}, a second one (duplicate-entry)"
-                )
-                continue
-            seen.add((item.kind, item.index))
-            kept.append(item)
-        return [item for item in kept if not self._is_incomplete_ds(item, kept)]
-
-    def _is_incomplete_ds(self, item: Item, kept: Sequence[Item]) -> bool:
-        if item.kind not in kinds.DS_MATERIAL:
-            return False
-        group = {
-            other.kind: other
-            for other in kept
-            if other.kind in kinds.DS_MATERIAL and other.index == item.index
-        }
-        incomplete = any(True for _ in missing_parts(group))
-        if incomplete:
-            name = item_name(item.kind, item.index)
-            self.incomplete.append(item)
-            self.changes.append(
-                f"left out: {name} at {item.offset:#x}, of an incomplete DS key (ds-incomplete)"
-            )
-        return incomplete
-
-    def _supplied_items(self) -> list[Item]:
-        wanted = (
-            (kinds.DEVICE_CERT, "--device-cert", self.options.device_cert),
-            (kinds.CA_CERT, "--ca-cert", self.options.ca_cert),
-        )
-        supplied = []
-        for kind, option, data in wanted:
-            item = None if data is None else self._supplied(kind, option, data)
-            if item is not None:
-                supplied.append(item)
-                self.changes.append(f"added: {kind} from {option}, {len(item.data)} bytes")
-        return supplied
-
-    def _supplied(self, kind: str, option: str, data: bytes) -> Item | None:
-        stored = certificates.stored_form(data)
-        if stored is None:
-            raise UsageError("bad-certificate", f"{option}: not an X.509 certificate (PEM or DER)")
-        for item in self.items:
-            if item.kind == kind and item.index == 0:
-                if certificates.same_certificates(item.data, stored):
-                    return None
-                raise UsageError(
-                    "other-certificate",
-                    f"{option}: the image holds another {kind}, at {item.offset:#x}; "
-                    "nothing is replaced",
-                )
-        if kind == kinds.DEVICE_CERT:
-            self._require_fit(option, stored)
-        return Item(kind=kind, index=0, data=stored, spans=(), intact=None, flags=0)
-
-    def _require_fit(self, option: str, certificate: bytes) -> None:
-        """The certificate must fit the key: wholly where it is in plain text, by size for DS."""
-        public = certificates.public_key(certificate)
-        for item in self.items:
-            if item.index != 0 or public is None:
-                continue
-            fits = True
-            if item.kind == kinds.PRIVATE_KEY and item.protection == kinds.PLAINTEXT:
-                private = certificates.load_private_key(item.data)
-                fits = private is None or certificates.same_key(private, public)
-            elif item.kind == kinds.DS_CONTEXT:
-                fits = certificates.key_name(public) == f"RSA {item.rsa_bits}"
-            if not fits:
-                raise UsageError(
-                    "other-certificate",
-                    f"{option}: the certificate's key ({certificates.key_name(public)}) is not "
-                    f"that of the {item.kind} in the image",
-                )
-
-    def _note_losses(self) -> None:
-        accept = self.options.accept
-        for anomaly in self.source.anomalies:
-            if anomaly.code == kinds.RESERVED_BYTES and not self.keeps_entries:
-                self.changes.append(f"{anomaly.found} at {anomaly.offset:#x} → {anomaly.expected}")
-                self.mended.add(anomaly.code)
-            if anomaly.code == kinds.ITEM_CRC and anomaly.kind:
-                name = item_name(anomaly.kind, anomaly.index)
-                self.changes.append(f"left out: {name} at {anomaly.offset:#x}, damaged (item-crc)")
-        codes = Counter(anomaly.code for anomaly in self.source.anomalies)
-        for code in (kinds.TRAILING_DATA, kinds.NVS_DAMAGE):
-            if code in accept and codes[code]:
-                self.changes.append(f"left out: bytes that belong to no item ({code})")
-        if "other-data" in accept:
-            for entry in self.source.other_entries:
-                name = printable(f"{entry.namespace}/{entry.key}")
-                self.changes.append(f"left out: NVS entry {name} (other-data)")
+                yield f"end marker ff ff 00 00 at {anomaly.offset:#x} → ff ff ff ff"
+            elif anomaly.code == kinds.RESERVED_BYTES and not self.keeps_entries:
+                yield f"{anomaly.found} at {anomaly.offset:#x} → {anomaly.expected}"
 
     def _note_rewriting(self) -> None:
         source = self.source
         if source.layout != tlv.NAME:
             self.changes.insert(0, f"layout {source.layout} → {tlv.NAME}")
-        erased = sum(
-            item.flags == 0xFF
-            for item in self.items
-            if item.kind not in (kinds.DS_IV, *kinds.SEALS)
-        )
+        erased = {item.entry_offset for item in self.selection.kept if item.flags == 0xFF}
         if erased:
-            self.changes.append(f"flags and reserved bytes 0xff → 0x00 in {erased} entries")
-        elif source.layout == tlv.NAME and not source.current:
+            self.changes.append(f"flags and reserved bytes 0xff → 0x00 in {len(erased)} entries")
+        elif source.layout == tlv.NAME:
             self.changes.append("entries written anew in canonical order")
-        signed = sum(item.kind == kinds.SIGNATURE_BLOCK for item in self.items)
-        if signed:
-            self.changes.append(f"left out: {signed} signature blocks (signature-lost)")
         had = any(item.kind == kinds.INTEGRITY for item in source.items)
         if self.options.integrity:
             self.changes.append("integrity entry remade" if had else "integrity entry added")
         elif had:
             self.changes.append("integrity entry left out (--no-integrity)")
-        if any(anomaly.code == kinds.END_MARKER for anomaly in source.anomalies):
-            self.changes.append("end marker ff ff 00 00 → ff ff ff ff")
-            self.mended.add(kinds.END_MARKER)
-
-
-def _is_void(item: Item) -> bool:
-    """Whether a legacy layout names an item of no bytes: only TLV stores empty entries."""
-    return not item.data and item.entry_offset is None
 
 
 def _material(items: Iterable[Item]) -> Counter[tuple[Any, ...]]:
@@ -378,10 +255,10 @@ def _proven(output: bytes, plan: _Plan, size: int) -> Contents:
         raise InternalError("the partition that was written does not read back as current")
     if plan.keeps_entries and output[: plan.source.end] != plan.source.used:
         raise InternalError("the entries of a current image changed")
-    if _material(result.items) != plan.expected():
+    if _material(result.items) != _material(plan.selection.material):
         raise InternalError("the items that were written are not those of the source")
     for item in result.of_kind(kinds.DS_CIPHERTEXT):
-        _prove_rsa_length(item, plan.items)
+        _prove_rsa_length(item, plan.selection.kept)
     return result
 
 
