@@ -22,7 +22,8 @@ PARTITION_OFFSET = 0xD000
 # What stands in for a module on a serial port: esptool's three verbs on a file "flash.bin".
 ESPTOOL = """
 import pathlib, sys
-verb, offset, *rest = sys.argv[1:]
+words = [word for word in sys.argv[1:] if word not in ("--after", "no-reset")]
+verb, offset, *rest = words
 flash = pathlib.Path("flash.bin")
 data, at = bytearray(flash.read_bytes()), int(offset, 0)
 if verb == "read-flash":

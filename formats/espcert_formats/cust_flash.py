@@ -266,9 +266,9 @@ def _damage(data: bytes, kind: str, slot: Slot) -> Anomaly:
         found = f"a length of 0 with CRC-32 {slot.crc:#010x}"
         return Anomaly(kinds.ITEM_CRC, slot.offset, found, "0 and 0 where nothing is stored", kind)
     if stop > len(data):
-        found = f"{slot.length} bytes of which the image's end ({len(data):#x}) cuts some"
+        found = f"{slot.length} bytes, which the image's end at {len(data):#x} cuts"
         return Anomaly(kinds.ITEM_CRC, slot.offset, found, f"an end at {stop:#x}", kind)
-    found = f"{slot.length} bytes that do not have the CRC-32 of the metadata"
+    found = f"a CRC-32 that does not match ({slot.length} bytes)"
     return Anomaly(kinds.ITEM_CRC, slot.offset, found, f"CRC-32 {slot.crc:#010x}", kind)
 
 

@@ -292,11 +292,11 @@ def _ds_items(payload: bytes, entry: Entry) -> Iterator[Item]:
 
 def _damage_of(data: bytes, entry: Entry) -> Anomaly:
     if entry.complete:
-        found = "an entry whose CRC-32 does not match its bytes"
-        expected = "the CRC-32 of header, data and padding"
+        found = "a CRC-32 that does not match"
+        expected = "that of header, data and padding"
     else:
-        found = f"an entry of {entry.length} bytes that the image's end ({len(data):#x}) cuts"
-        expected = f"the entry's end at {entry.end:#x}"
+        found = f"{entry.length} bytes, which the image's end at {len(data):#x} cuts"
+        expected = f"an end at {entry.end:#x}"
     kind = _item_kind(entry)
     return Anomaly(kinds.ITEM_CRC, entry.offset, found, expected, kind, entry.subtype)
 
@@ -354,7 +354,7 @@ def _trailing(data: bytes, end: int) -> Iterator[Anomaly]:
         yield Anomaly(
             kinds.TRAILING_DATA,
             stray,
-            f"byte {data[stray]:#04x} behind the last entry, which ends at {end:#x}",
+            f"byte {data[stray]:#04x} behind the last entry (it ends at {end:#x})",
             "erased flash (0xff)",
         )
 

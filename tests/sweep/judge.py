@@ -59,6 +59,11 @@ class Entry(NamedTuple):
     intact: bool
 
     @property
+    def offset(self) -> int:
+        """Where the entry begins."""
+        return self.end - 16 - -(-len(self.data) // 16) * 16
+
+    @property
     def material(self) -> Material:
         """What must survive; the flags of the 2.0 generation mean 0."""
         flags = 0 if self.flags == 0xFF else self.flags
@@ -340,8 +345,22 @@ def _told(fixture: Fixture, found: Counter[Material], changes: tuple[str, ...]) 
     left_out = [change for change in changes if change.startswith("left out: ")]
     lost = fixture.baseline - found
     return not found - fixture.baseline and all(
-        any(TLV_NAMES[kind] in change or NAMELESS in change for change in left_out)
-        for kind, _, _, _ in lost
+        any(_names(change, one, fixture) for change in left_out) for one in lost
+    )
+
+
+def _names(change: str, lost: Material, fixture: Fixture) -> bool:
+    """By its kind, as nameless bytes, or by its place: damage can change an entry's name."""
+    kind, subtype, _, data = lost
+    places = [
+        entry.offset
+        for entry in walk(fixture.data)
+        if (entry.type, entry.subtype, entry.data) == (kind, subtype, data)
+    ]
+    return (
+        TLV_NAMES[kind] in change
+        or NAMELESS in change
+        or any(f" at {place:#x}, damaged" in change for place in places)
     )
 
 

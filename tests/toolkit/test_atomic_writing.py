@@ -376,5 +376,5 @@ def test_library_saves_and_refuses_as_the_command(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         espcert.save(result, source, force=True)
     refused = espcert.open_image(FIXTURES / "images" / "nvs_lost_key.bin")
-    with pytest.raises(UsageError, match="nothing to save"):
+    with pytest.raises(UsageError, match="refused: "):
         espcert.save(espcert.migrate(espcert.detect(refused)), tmp_path / "new.bin")

@@ -86,7 +86,9 @@ def _flash(image: Image) -> Reading:
         return Reading(image, None, None, f"{where}, which has no row {wanted}", "no_partition")
     name = images.label_text(row)
     text = (
-        f"{where}; its partition {name} lies at {row.offset:#x}, {size_text(row.size)}. "
+        f"{where}; its partition {name} lies at {row.offset:#x}, {size_text(row.size)}"
+        f"{', flagged as encrypted' if row.encrypted else ''}"
+        f"{', beyond the end of the file' if row.offset + row.size > len(image.data) else ''}. "
         f"Cut it out with: {images.cut_command(image, row)}"
     )
     return Reading(image, None, None, text, "partition_table")

@@ -33,7 +33,8 @@ def directories_for(names: list[str], base: Path) -> dict[str, Path]:
         directory = base / (stem if stem.strip(".") else "image")
         if directory.name.casefold() in taken:
             raise UsageError(
-                "same-directory", f"{name}: another IMAGE is already extracted to {directory}"
+                "same-directory",
+                f"{name}: two IMAGEs would be extracted to {directory}; take one at a time",
             )
         taken.add(directory.name.casefold())
         result[name] = directory

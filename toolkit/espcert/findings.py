@@ -35,13 +35,13 @@ CATALOGUE: Final = {
         Kind(
             "trailing-data",
             ERROR,
-            "look at it with `espcert inspect --map`",
+            "look at it with `espcert inspect --map --show-secrets`",
             "the bytes that belong to no item are left out",
         ),
         Kind(
             "duplicate-entry",
             ERROR,
-            "look at both with `espcert inspect`; firmware reads the first",
+            "look at both; firmware reads the first, with legacy support the last",
             "only the first entry is kept",
         ),
         Kind(

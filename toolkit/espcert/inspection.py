@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from espcert import certificates, detection
+from espcert.checks import structure
 from espcert.detection import Reading
 from espcert.text import printable
 from espcert_formats import items as kinds
@@ -91,6 +92,7 @@ def to_json(reading: Reading) -> dict[str, Any]:
     contents = reading.require()
     return detection.to_json(reading) | {
         "items": items_to_json(contents),
+        "findings": [finding.to_json() for finding in structure.check(reading)],
         "other_entries": [
             {
                 "namespace": printable(entry.namespace),

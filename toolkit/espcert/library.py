@@ -35,8 +35,8 @@ def save(migration: Migration, path: str | os.PathLike[str], *, force: bool = Fa
     the image itself, FileError where writing fails.
     """
     if migration.output is None:
-        reasons = "; ".join(finding.message for finding in migration.blocking)
-        raise UsageError("refused", f"nothing to save: {reasons}")
+        reasons = "; ".join(f"{one.message} [{one.code}]" for one in migration.blocking)
+        raise UsageError("refused", f"refused: {reasons}")
     output = Path(path)
     if migration.reading.image.name:
         files.refuse_input_as_output([migration.reading.image.name], output)

@@ -72,7 +72,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The outcome. `output` is the new partition, None where the migration is refused."""
+    """The outcome. `output` is the new partition, None where the migration is refused.
+
+    `size` is its size in bytes, `kept` and `supplied` count the items that it holds of the source
+    and of the certificate files.
+    """
 
     reading: Reading
     output: bytes | None = field(repr=False)
@@ -80,6 +84,9 @@ class Migration:
     findings: tuple[Finding, ...]
     changes: tuple[str, ...]
     size: int
+    size_given: bool = False
+    kept: int = 0
+    supplied: int = 0
 
     @property
     def refused(self) -> bool:
@@ -116,7 +123,17 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
         return Migration(reading, None, None, tuple(found), (), size)
     result = _proven(output, plan, size)
     findings = tuple(finding for finding in found if finding.code not in _MENDED_CODES)
-    return Migration(reading, output, result, findings, tuple(plan.changes), size)
+    return Migration(
+        reading,
+        output,
+        result,
+        findings,
+        tuple(plan.changes),
+        size,
+        size_given=options.size is not None,
+        kept=len(plan.selection.material) - len(plan.selection.supplied),
+        supplied=len(plan.selection.supplied),
+    )
 
 
 def _settled(found: Iterable[Finding], plan: _Plan) -> Iterator[Finding]:

@@ -7,13 +7,14 @@ from collections import Counter
 from typing import Final, NamedTuple
 
 from espcert.text import printable
-from espcert_formats import nvs, partition_table, tlv
-from espcert_formats.flash import is_erased
+from espcert_formats import nvs, partition_table, registry, tlv
+from espcert_formats.flash import SECTOR, is_erased
 
 APP_MAGIC: Final = 0xE9
 MAX_APP_SEGMENTS: Final = 16
 SMALLEST_METADATA: Final = 40
 
+SEARCHED_LENGTH: Final = 0x400000
 BLOCK: Final = 16
 MIN_RANDOM_LENGTH: Final = 512
 RANDOM_SHARE: Final = 0.98
@@ -37,6 +38,7 @@ def reason_for(data: bytes) -> Reason:
         or _known_start(data)
         or _truncated(data)
         or _nvs_without_credentials(data)
+        or _displaced(data)
         or _encrypted(data)
         or Reason("unknown", "none of the known layouts: no TLV, cust_flash or NVS magic is there")
     )
@@ -51,6 +53,8 @@ def _empty_or_erased(data: bytes) -> Reason | None:
 
 
 def _known_start(data: bytes) -> Reason | None:
+    if data.startswith(b"-----BEGIN "):
+        return Reason("unknown", "a PEM file, not a flash dump")
     if data[:2] == partition_table.ROW_MAGIC:
         return Reason(
             "partition_table", "a partition table (aa 50 at offset 0), not the partition itself"
@@ -93,6 +97,18 @@ def _nvs_without_credentials(data: bytes) -> Reason | None:
             "or random bytes",
         )
     return Reason("unknown", "an NVS partition without any namespace")
+
+
+def _displaced(data: bytes) -> Reason | None:
+    """A partition further on: the dump was read from the wrong offset."""
+    for at in range(SECTOR, min(len(data), SEARCHED_LENGTH), SECTOR):
+        if registry.starts(data[at : at + SMALLEST_METADATA]):
+            return Reason(
+                "unknown",
+                f"no known layout begins at offset 0, but one may at {at:#x}: was the dump read "
+                "from the wrong offset?",
+            )
+    return None
 
 
 def _encrypted(data: bytes) -> Reason | None:

@@ -26,10 +26,10 @@ def _anomalies(contents: Contents) -> Iterator[Finding]:
     for _, group in itertools.groupby(contents.anomalies, key=_said_of):
         first, *others = group
         item = item_name(first.kind, first.index) if first.kind else None
-        subject = f"{item}: " if item else ""
-        more = f" and {len(others)} more up to {others[-1].offset:#x}" if others else ""
+        subject = f"{item} at " if item else ""
+        more = f" (and {len(others)} more up to {others[-1].offset:#x})" if others else ""
         message = (
-            f"{subject}found {printable(first.found)} at {first.offset:#x}{more}, "
+            f"{subject}{first.offset:#x}{more}: found {printable(first.found)}, "
             f"expected {printable(first.expected)}"
         )
         yield Finding(first.code, message, item, first.offset)

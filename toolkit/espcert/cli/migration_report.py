@@ -10,7 +10,7 @@ import typer
 from espcert import detection
 from espcert.cli.common import say, shown_name
 from espcert.cli.words import KEY_WORDS
-from espcert.findings import CATALOGUE, INFO, Finding
+from espcert.findings import CATALOGUE, INFO, WARNING, Finding
 from espcert.migration import Migration, table_line
 from espcert.text import printable, size_text
 from espcert_formats import items
@@ -42,6 +42,9 @@ def _refusal(result: Migration) -> Iterator[str]:
         accepted = CATALOGUE[code].accepted
         if accepted:
             yield f"      or --accept {code}: {accepted}"
+    for finding in result.findings:
+        if finding.severity == WARNING:
+            yield _finding_line(finding)
 
 
 def _finding_line(finding: Finding) -> str:
@@ -51,18 +54,21 @@ def _finding_line(finding: Finding) -> str:
 def _device_notes(result: Migration) -> Iterator[str]:
     """What else must change on the device, where more than the partition's bytes do."""
     contents = result.reading.require()
+    if not result.changes:
+        return
     named = result.reading.label or contents.traits.labels[0]
     found = contents.traits.partition_type == items.TYPE_SECURE_CERT
-    if found and named == items.LABEL:
-        return
     yield "Before you flash this:"
     yield "  1. Keep the old dump: it is the only way back."
-    yield "  2. The partition table on the device must name the partition as today's firmware looks"
-    yield f"     for it:  {table_line(result.size, None)}"
-    if not found:
-        yield "     Firmware that finds a TLV image in a partition of type data erases it."
-    yield "  3. Write the partition first, then the table: between the two the device may not"
-    yield "     find its credentials."
+    if not found or named != items.LABEL:
+        yield "  2. The partition table on the device must name the partition as today's firmware"
+        yield f"     looks for it:  {table_line(result.size, None)}"
+        yield "  3. Write partition, table and new firmware without a start in between (esptool's"
+        yield "     --after no-reset): until all are there the device has no credentials"
+        if found:
+            yield "     that it finds."
+        else:
+            yield "     that it finds, and firmware that looks for NVS there erases it."
     yield ""
 
 
@@ -75,18 +81,28 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
     kept = [item for item in new.items if item.kind != "integrity"]
     listed = ", ".join(_item_words(item.kind, len(item.data)) for item in kept)
     yield f"  holds     {listed}"
-    whole = len(kept) == sum(item.kind != "integrity" for item in source.items)
-    of_source = "all items equal" if whole else f"{len(kept)} items as planned, equal"
-    yield f"  proven    read back, {of_source} to the source's byte for byte"
+    yield f"  proven    {_proof(result)}"
     for change in result.changes:
         yield f"  changed   {printable(change)}"
     if not result.changes:
         yield "  changed   nothing: the image is current"
+    if source.size < result.size:
+        yield f"  filled    with 0xff from {source.size:#x} to {result.size:#x}"
+    if not result.size_given:
+        yield f"  size      {result.size:#x}, from the file; --size N if the partition is larger"
     used = f"{new.end} bytes used"
     if written is None:
         yield f"  dry run   nothing written ({size_text(result.size)}, {used})"
     else:
         yield f"  written   {printable(written)} ({size_text(result.size)}, {used}, mode 0600)"
+
+
+def _proof(result: Migration) -> str:
+    """How many items were compared with what."""
+    parts = [f"{result.kept} items equal to the source's byte for byte"]
+    if result.supplied:
+        parts.append(f"{result.supplied} to the files that were given")
+    return f"read back, {', '.join(parts)}"
 
 
 def _item_words(kind: str, length: int) -> str:

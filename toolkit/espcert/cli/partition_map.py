@@ -85,20 +85,21 @@ def _is_certificate(data: bytes) -> bool:
 
 
 def _lines(data: bytes, areas: list[_Area]) -> Iterator[tuple[Text, _Area]]:
-    """Lines of at most 16 bytes, each of one area; equal lines are drawn once."""
+    """Lines of at most 16 bytes, each of one area; equal or hidden lines are drawn once."""
     for area in areas:
-        repeated = b""
+        repeated: bytes | str = b""
         skipping = False
         for start in _line_starts(area):
             stop = min(start - start % WIDTH + WIDTH, area.stop)
             chunk = data[start:stop]
-            if chunk == repeated and len(chunk) == WIDTH and stop < area.stop:
+            said = chunk if area.shown else len(chunk) * HIDDEN
+            if said == repeated and len(chunk) == WIDTH and stop < area.stop:
                 if not skipping:
                     yield Text("       *", style="bright_black"), area
                 skipping = True
                 continue
             skipping = False
-            repeated = chunk
+            repeated = said
             yield _line(start, chunk, area), area
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from rich.console import Console
@@ -123,6 +124,10 @@ def _certificate_words(details: dict[str, Any]) -> str:
     if not details["certificates"]:
         return "not an X.509 certificate"
     validity = f"{(details['not_before'] or '?')[:10]} to {(details['not_after'] or '?')[:10]}"
+    if details["not_after"] and details["not_after"] < inspection.time_text(
+        datetime.now(timezone.utc)
+    ):
+        validity += " (expired)"
     chain = f", first of {details['certificates']}" if details["certificates"] > 1 else ""
     subject = details["subject"] or "no subject"
     return f"{subject}\n{details['public_key'] or 'unknown key'}, {validity}{chain}"
