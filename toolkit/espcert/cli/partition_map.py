@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from rich.text import Text
@@ -15,6 +16,8 @@ from espcert_formats import items as kinds
 from espcert_formats.items import Field, Item
 
 WIDTH: Final = 16
+BATCH: Final = 256
+"""Lines printed at once."""
 METADATA_STYLE: Final = "bright_white"
 HIDDEN: Final = "··"
 _PRIVATE_MARK: Final = b"PRIVATE KEY"
@@ -35,11 +38,18 @@ def print_map(reading: Reading, *, show_secrets: bool) -> None:
     data = reading.image.data
     out = console()
     out.print()
+    lines = _named_lines(data, list(_areas(reading, show_secrets=show_secrets)))
+    while batch := list(itertools.islice(lines, BATCH)):
+        out.print(Text("\n").join(batch), soft_wrap=True)
+
+
+def _named_lines(data: bytes, areas: list[_Area]) -> Iterator[Text]:
+    """The lines, the first of each field with its name."""
     previous = ""
-    for line, area in _lines(data, list(_areas(reading, show_secrets=show_secrets))):
+    for line, area in _lines(data, areas):
         name = "" if area.name == previous else printable(area.name)
         previous = area.name
-        out.print(line + Text(f"  {name}", style=area.style), soft_wrap=True)
+        yield line + Text(f"  {name}", style=area.style)
 
 
 def _areas(reading: Reading, *, show_secrets: bool) -> Iterator[_Area]:
@@ -47,13 +57,14 @@ def _areas(reading: Reading, *, show_secrets: bool) -> Iterator[_Area]:
     contents, layout = reading.require(), reading.layout
     assert layout is not None
     data, position = reading.image.data, 0
+    owners = {span.offset: item for item in contents.items for span in item.spans}
     for field in sorted(layout.fields(data)):
         stop = min(field.offset + field.length, len(data))
         if field.offset > position:
             yield _between(data, position, field.offset, show_secrets=show_secrets)
         if stop > max(position, field.offset):
             start = max(position, field.offset)
-            shown = show_secrets or _is_public(field, contents.items)
+            shown = show_secrets or _is_public(field, owners)
             style = KIND_STYLES.get(field.kind or "", METADATA_STYLE)
             yield _Area(start, stop, field.name, style, shown)
             position = stop
@@ -68,14 +79,14 @@ def _between(data: bytes, start: int, stop: int, *, show_secrets: bool) -> _Area
     return _Area(start, stop, name, "bright_black", blank or show_secrets)
 
 
-def _is_public(field: Field, items: tuple[Item, ...]) -> bool:
+def _is_public(field: Field, owners: Mapping[int, Item]) -> bool:
     if field.kind is None:
         return True
     if field.kind not in kinds.PUBLIC_KINDS:
         return False
     if field.kind not in kinds.CERTIFICATES:
         return True
-    owner = next((i for i in items if any(s.offset == field.offset for s in i.spans)), None)
+    owner = owners.get(field.offset)
     return owner is not None and _is_certificate(owner.data)
 
 

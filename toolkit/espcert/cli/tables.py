@@ -25,6 +25,8 @@ PROTECTION_WORDS: Final = {
     kinds.HMAC_DERIVED: "derived by HMAC",
 }
 PIPED_WIDTH: Final = 120
+MAX_ROWS: Final = 200
+MAX_LINES: Final = 20
 
 
 class _Console(Console):
@@ -54,15 +56,21 @@ def print_contents(reading: Reading) -> None:
     for line in reading_lines(reading):
         out.print(Text(line), soft_wrap=True)
     contents = reading.require()
-    out.print(items_table(contents.items))
-    for anomaly in contents.anomalies[:20]:
-        message = f"{anomaly.code} at {anomaly.offset:#x}: {anomaly.found}"
-        out.print(Text(f"  ! {printable(message)}", style="yellow"), soft_wrap=True)
-    if len(contents.anomalies) > 20:
-        out.print(Text(f"  ! and {len(contents.anomalies) - 20} more", style="yellow"))
-    for entry in contents.other_entries:
-        text = f"{entry.namespace}/{entry.key}: {entry.type}, {entry.length} bytes"
-        out.print(Text(f"  also holds {printable(text)}"), soft_wrap=True)
+    out.print(items_table(contents.items[:MAX_ROWS]))
+    if len(contents.items) > MAX_ROWS:
+        out.print(f"  ... and {len(contents.items) - MAX_ROWS} more items; --json lists them all")
+    warnings = [f"{one.code} at {one.offset:#x}: {one.found}" for one in contents.anomalies]
+    others = [f"{e.namespace}/{e.key}: {e.type}, {e.length} bytes" for e in contents.other_entries]
+    _print_some(out, "  ! ", warnings, style="yellow")
+    _print_some(out, "  also holds ", others)
+
+
+def _print_some(out: Console, lead: str, lines: list[str], *, style: str = "") -> None:
+    """The first lines, and how many more there are."""
+    for line in lines[:MAX_LINES]:
+        out.print(Text(f"{lead}{printable(line)}", style=style), soft_wrap=True)
+    if len(lines) > MAX_LINES:
+        out.print(Text(f"{lead}{len(lines) - MAX_LINES} more", style=style))
 
 
 def items_table(items: tuple[Item, ...]) -> Table:
