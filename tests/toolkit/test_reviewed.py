@@ -46,6 +46,14 @@ def test_a_key_size_that_no_key_has_is_never_written(bits: int) -> None:
     assert "ds-incomplete" in codes(migrate(bytes(data), "ds-key-size"))
 
 
+@pytest.mark.parametrize(("name", "offset"), [("cust_flash_ds_c3", 20), ("tlv_ds_c3", 10)])
+@pytest.mark.parametrize("bit", range(16))
+def test_a_ciphertext_of_a_damaged_length(name: str, offset: int, bit: int) -> None:
+    data = fixture(name)
+    data[offset + bit // 8] ^= 1 << bit % 8
+    assert "item-crc" in codes(migrate(bytes(data)))
+
+
 def test_an_entry_inside_a_damaged_one_is_not_lost_unnamed() -> None:
     data = fixture("tlv_ec")
     second = next(e for e in list(tlv.walk(bytes(data)))[1:])

@@ -63,7 +63,8 @@ def _context(group: dict[str, Item], items: Sequence[Item]) -> Iterator[Finding]
 
 def _size_problem(context: Item, ciphertext: Item, items: Sequence[Item]) -> str | None:
     bits = context.rsa_bits or 0
-    if bits not in DS_RSA_BITS or bits > kinds.DS_MAX_BITS[len(ciphertext.data)]:
+    most = kinds.DS_MAX_BITS.get(len(ciphertext.data), max(DS_RSA_BITS))
+    if bits not in DS_RSA_BITS or bits > most:
         return (
             f"an RSA key of {bits} bits, which a ciphertext of {len(ciphertext.data)} cannot hold"
         )
