@@ -139,7 +139,8 @@ def calls_table(best: dict[Case, Best], rounds: int) -> Table:
         "beforehand where everything lies. detect, read (`detect` reads all items): the file, "
         "CRC-32 and SHA-256 of every item. inspect: also the certificates with names, dates and "
         "keys. migrate: the certificates with their dates, and the private key where it is in "
-        f"plain text. The aim is at most {AIM} times the floor; {met} of {len(rows)} calls meet it. "
+        f"plain text. The aim is at most {AIM} times the floor; "
+        f"{met} of {len(rows)} calls meet it. "
         "What the floor leaves out is telling the layouts apart, mounting an NVS log with its "
         "repairs, parsing through the specs, and reading back what was written. "
         f"Best of {rounds} rounds, each with a batch of every call and of every floor.",
