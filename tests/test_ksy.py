@@ -22,6 +22,7 @@ from espcert_formats import _ksy
 from espcert_formats._ksy.esp_nvs import EspNvs
 from espcert_formats._ksy.esp_partition_table import EspPartitionTable
 from espcert_formats._ksy.esp_secure_cert_cust_flash import EspSecureCertCustFlash
+from espcert_formats._ksy.esp_secure_cert_signature import EspSecureCertSignature
 from espcert_formats._ksy.esp_secure_cert_tlv import EspSecureCertTlv
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -227,9 +228,11 @@ def test_no_field_refuses_what_it_reads(specs: dict[str, Spec], name: str) -> No
 
 
 LEAN = {
+    "esp_ds_block": ["box"],
     "esp_nvs": ["page_header", "entry_header", "variable_length", "blob_index"],
     "esp_partition_table": ["row", "md5_row"],
     "esp_secure_cert_cust_flash": ["metadata_with_ds", "metadata_without_ds"],
+    "esp_secure_cert_signature": ["header", "rsa_body", "ecdsa_body"],
     "esp_secure_cert_tlv": [
         "entry_header",
         "entry_footer",
@@ -284,6 +287,7 @@ def damaged(data: bytes, count: int = 60) -> Iterator[bytes]:
 PARSERS: list[Parser] = [
     EspSecureCertTlv,
     EspSecureCertCustFlash,
+    EspSecureCertSignature,
     EspNvs,
     EspPartitionTable,
 ]
