@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SWEEP_MINUTES ?= 8
 
-.PHONY: demo test lint types sweep sweep-slice bench specs fixtures-check clean
+.PHONY: demo test lint types sweep sweep-slice bench specs docs fixtures-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python fixtures/demo.py out
@@ -21,7 +21,7 @@ types: $(VENV)/.installed-dev
 
 sweep: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto -m sweep tests/sweep
-	$(BIN)/python fixtures/make_fixtures.py --check
+	$(MAKE) fixtures-check
 
 # A part of the sweep, another one for each commit, of at most SWEEP_MINUTES.
 sweep-slice: $(VENV)/.installed-dev
@@ -34,8 +34,13 @@ bench: $(VENV)/.installed-dev
 specs:
 	cd ksy && npm ci --ignore-scripts && node compile.mjs
 
+docs: $(VENV)/.installed
+	$(BIN)/espcert verify --list-findings > docs/findings.md
+
 fixtures-check: $(VENV)/.installed-dev
 	$(BIN)/python fixtures/make_fixtures.py --check
+	$(BIN)/python fixtures/make_verify.py --check
+	$(BIN)/python fixtures/make_efuse.py --check
 
 $(VENV)/.pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed")'

@@ -15,8 +15,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import espcert
-from espcert import detection, inspection, migration, schemas
-from espcert.findings import ACCEPTABLE, CATALOGUE
+from espcert import detection, inspection, migration, schemas, verification
+from espcert.catalogue import ACCEPTABLE, CATALOGUE
 from espcert_formats import tlv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,6 +125,19 @@ def test_detect_and_inspect(name: str) -> None:
 
 
 @each_image
+def test_verify(name: str) -> None:
+    path = path_of(name)
+    reading = espcert.detect(espcert.open_image(path))
+    for found in (
+        espcert.verify(reading),
+        espcert.verify(reading, chip="esp32c5", firmware="2.4.0", hmac_key=bytes(32)),
+    ):
+        for strict in (False, True):
+            shown = verification.to_json(reading, found, strict=strict)
+            assert errors("verify", as_printed(path, shown)) == []
+
+
+@each_image
 def test_migrate(name: str) -> None:
     path = path_of(name)
     reading = espcert.detect(espcert.open_image(path))
@@ -151,7 +164,7 @@ def lines_of(*arguments: str | Path) -> list[Object]:
 def test_what_the_command_prints() -> None:
     """The objects above are those of the command."""
     paths = list(FIXED.values())
-    for verb in ("detect", "inspect"):
+    for verb in ("detect", "inspect", "verify"):
         found = lines_of(verb, "--json", *paths)
         assert len(found) == len(paths)
         assert [error for one in found for error in errors(verb, one)] == []
@@ -171,7 +184,7 @@ def test_unreadable_images(code: str, tmp_path: Path) -> None:
     (found,) = lines_of("detect", "--json", path)
     assert errors("detect", found) == []
     assert found["reason_code"] == code
-    for verb in (["inspect"], ["migrate", "--dry-run"]):
+    for verb in (["inspect"], ["verify"], ["migrate", "--dry-run"]):
         (found,) = lines_of(*verb, "--json", path)
         assert errors("error", found) == []
         assert errors(verb[0], found)
@@ -188,6 +201,7 @@ def samples() -> dict[str, Object]:
     found = {
         "detect": detection.to_json(reading),
         "inspect": inspection.to_json(reading),
+        "verify": verification.to_json(refused, espcert.verify(refused)),
         "migrate": migration.to_json(espcert.migrate(refused), None),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }
@@ -254,6 +268,7 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "not_before": ["2020-01-01", "2020-01-01T00:00:00+00:00", "999-01-01T00:00:00Z", 1],
     "serial": ["0x1f", "1F", 31],
     "severity": ["fatal", None],
+    "verdict": ["fatal", "info", None],
     "code": ["Item CRC", None],
     "efuse_block": ["6", 256],
     "output": [1],

@@ -220,6 +220,7 @@ def read(data: bytes, label: str | None = None) -> Contents:
         label=TRAITS[order.layout].labels[0],
         revision=REVISION,
         size=len(data),
+        data=data,
         end=len(data),
         current=False,
         items=tuple(sorted(items, key=lambda item: (item.offset, item.kind))),

@@ -33,6 +33,11 @@ ECDSA_PERIPHERAL: Final = "ecdsa_peripheral"
 HMAC_ENCRYPTED: Final = "hmac_encrypted"
 HMAC_DERIVED: Final = "hmac_derived"
 
+HMAC_ENCRYPTED_FLAG: Final = 0x80
+HMAC_DERIVED_FLAG: Final = 0x40
+ECDSA_PERIPHERAL_FLAG: Final = 0x08
+"""TLV flags: bits 7..6 are 10 or 01, bits 5..3 are 001. Source: esp_secure_cert_tlv_private.h."""
+
 DS_IV_LENGTH: Final = 16
 DS_MAX_BITS: Final = {3 * bits // 8 + 48: bits for bits in (3072, 4096)}
 """Bytes of a DS ciphertext (1200, 1584) → bits of the largest RSA key of the chips that read it.
@@ -113,7 +118,16 @@ TRAILING_DATA: Final = "trailing-data"
 DUPLICATE_ENTRY: Final = "duplicate-entry"
 END_MARKER: Final = "end-marker"
 RESERVED_BYTES: Final = "reserved-bytes"
+UNKNOWN_FLAGS: Final = "unknown-flags"
+CONTRADICTING_FLAGS: Final = "contradicting-flags"
+UNKNOWN_ENTRY: Final = "unknown-entry"
+ENTRY_DERAILS_WALK: Final = "entry-derails-walk"
+OFFSET_WRAPS: Final = "offset-wraps"
+NO_END_GAP: Final = "no-end-gap"
 NVS_DAMAGE: Final = "nvs-damage"
+NVS_REPAIR: Final = "nvs-repair"
+NVS_OLD_KEY: Final = "nvs-old-key"
+NVS_OLD_VALUE: Final = "nvs-old-value"
 
 
 class OtherEntry(NamedTuple):
@@ -170,8 +184,9 @@ class Contents:
 
     `size` is the image's length in bytes, `end` the offset behind the last TLV entry (the size,
     in other layouts). `current` says that every TLV entry has the form that today's writers use,
-    `mountable` that the firmware's NVS accepts the partition (true in the other layouts). `used`
-    are the TLV entries as they lie there, from offset 0 to `end`; empty in other layouts.
+    `mountable` that the firmware's NVS accepts the partition (true in the other layouts). `data`
+    are the image's bytes. `unreached` are whole items of entries behind `end`, where the
+    firmware's walk has ended.
     """
 
     layout: str
@@ -186,7 +201,13 @@ class Contents:
     evidence: tuple[str, ...]
     other_entries: tuple[OtherEntry, ...] = ()
     mountable: bool = True
-    used: bytes = field(default=b"", repr=False)
+    data: bytes = field(default=b"", repr=False)
+    unreached: tuple[Item, ...] = ()
+
+    @property
+    def used(self) -> bytes:
+        """The bytes from offset 0 to `end`: in TLV, the entries as they lie there."""
+        return self.data[: self.end]
 
     def of_kind(self, kind: str) -> tuple[Item, ...]:
         """The items of one kind, in their order."""

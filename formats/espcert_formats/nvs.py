@@ -9,7 +9,7 @@ esp_secure_cert_read.c; ESP-IDF v4.4, examples/protocols/mqtt/ssl_ds/main/app_ma
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -29,7 +29,8 @@ from espcert_formats.items import (
     Span,
     Traits,
 )
-from espcert_formats.nvs_log import Entry, Log, Page
+from espcert_formats.nvs_audit import Leftover
+from espcert_formats.nvs_log import Damage, Entry, Log, Page
 
 NAME: Final = "nvs"
 NAME_LEGACY: Final = "nvs_legacy"
@@ -182,21 +183,17 @@ def read(data: bytes, label: str | None = None) -> Contents:
     index = mounted.namespaces.get(variant.namespace)
     values = _values(log)
     items = list(_items(values, variant, index))
-    anomalies = [
-        Anomaly(kinds.NVS_DAMAGE, damage.offset, damage.found, damage.expected)
-        for damage in nvs_audit.audit(log)
-    ]
-    anomalies += _damaged_items(items)
     return Contents(
         layout=variant.layout,
         traits=variant.traits,
         label=variant.label,
         revision=variant.revision,
         size=len(data),
+        data=data,
         end=len(data),
         current=False,
         items=tuple(sorted(items, key=lambda item: (item.offset, item.kind))),
-        anomalies=tuple(anomalies),
+        anomalies=tuple(_anomalies(mounted, items)),
         evidence=tuple(_reasons(mounted)),
         other_entries=tuple(_other_entries(values, mounted)),
         mountable=log.mountable,
@@ -321,6 +318,46 @@ def _context(bits: _Value | None, key_id: _Value | None) -> Item:
         rsa_bits=rsa_bits,
         efuse_key_id=efuse_key_id,
     )
+
+
+def _anomalies(mounted: _Mounted, items: Sequence[Item]) -> Iterator[Anomaly]:
+    """Damage first, then repairs, old keys and other old values."""
+    damage = nvs_audit.audit(mounted.log)
+    yield from (Anomaly(kinds.NVS_DAMAGE, *one) for one in damage)
+    yield from _damaged_items(items)
+    if nvs_audit.has_traces(mounted.log):
+        yield from _traces(mounted, damage)
+
+
+def _traces(mounted: _Mounted, damage: Sequence[Damage]) -> Iterator[Anomaly]:
+    """What a power loss and erasing have left; nothing that is told as damage already."""
+    repairs = nvs_audit.repairs(mounted.log, damage)
+    yield from (Anomaly(kinds.NVS_REPAIR, *one) for one in repairs)
+    repaired = {one.offset for one in repairs}
+    old = _old_values(mounted, nvs_audit.leftovers(mounted.log, damage))
+    for one in sorted(old, key=lambda one: (one.code, one.kind or "", one.offset)):
+        if one.code == kinds.NVS_OLD_KEY or one.offset not in repaired:
+            yield one
+
+
+def _old_values(mounted: _Mounted, leftovers: Iterable[Leftover]) -> Iterator[Anomaly]:
+    """What there is to say of erased values: of those of credentials, and of all private keys."""
+    homes = {mounted.namespaces.get(variant.namespace): variant for variant in VARIANTS}
+    for one in leftovers:
+        variant = None if one.namespace is None else homes.get(one.namespace)
+        kind = _kind_of(variant, one.key) if variant and one.key else None
+        secret = one.is_pem_key or kind == kinds.PRIVATE_KEY
+        found = f"an erased value of {one.key} that can still be read"
+        if one.key is None:
+            found = "the start of a private key in erased slots, its item no longer whole"
+        if secret or kind:
+            code = kinds.NVS_OLD_KEY if secret else kinds.NVS_OLD_VALUE
+            yield Anomaly(code, one.offset, found, "bytes that were overwritten", kind)
+
+
+def _kind_of(variant: Variant, key: str) -> str | None:
+    known = variant.values.get(key)
+    return None if known is None else known[0]
 
 
 def _damaged_items(items: Sequence[Item]) -> Iterator[Anomaly]:

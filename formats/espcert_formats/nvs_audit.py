@@ -3,11 +3,17 @@
 The entry states and the pages' states are covered by no checksum. A bit that fell over in them
 makes a value appear, disappear or change places with an older one; what remains in flash of the
 others tells. Nothing here changes what is read.
+
+Besides, what a sound log may hold and its owner should know: repairs, and erased values whose
+bytes are still there. Up to ESP-IDF v6.0 erasing an item changes its state only; from v6.1 on its
+bytes are overwritten with zeros. Source: ESP-IDF d50c7b4b6b1, DEFAULT_PURGE_AFTER_ERASE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
 
 from espcert_formats import nvs_log
 from espcert_formats.flash import is_erased
@@ -109,9 +115,11 @@ def _erased_items(page: Page) -> Iterator[Entry]:
 def _lost_values(log: Log) -> Iterator[Damage]:
     """Erased values that nothing replaces, or that are newer than the live one.
 
-    NVS erases a value after it has written the next one, always further on in the log.
+    NVS erases a value after it has written the next one, always further on in the log. A page
+    whose items mounting moves to the end has its old place here: they were written there.
     """
-    order = {id(page): number for number, page in enumerate(log.pages)}
+    written = sorted(log.pages, key=lambda page: page.sequence)
+    order = {id(page): number for number, page in enumerate(written)}
     for page in log.pages:
         for entry in _erased_items(page):
             if entry.type == nvs_log.BLOB_DATA:
@@ -156,3 +164,146 @@ def _undefined_namespaces(log: Log) -> Iterator[Damage]:
                 f"{entry.name} of namespace index {entry.namespace}",
                 "a namespace entry with that index",
             )
+
+
+def has_traces(log: Log) -> bool:
+    """Whether a slot is erased or something was mended: only then is there more to look for."""
+    return bool(log.repairs) or any(nvs_log.ERASED in page.states for page in log.pages)
+
+
+def repairs(log: Log, damage: Iterable[Damage]) -> list[Damage]:
+    """What mounting mends and `damage` does not tell, in the order of offsets."""
+    told = {one.offset for one in damage}
+    found = [one for one in log.repairs if one.offset not in told]
+    found += [one for one in _interrupted(log) if one.offset not in told]
+    return sorted(set(found))
+
+
+def _interrupted(log: Log) -> Iterator[Damage]:
+    """Writes that a power loss has ended; those on a page that is given up belong to its repair."""
+    for page, entry in log.unfinished:
+        if page is not log.given_up:
+            found = f"an interrupted write of {entry.name}"
+            yield Damage(page.slot_offset(entry.slot), found, "a complete value")
+    begun = {page.offset for page, _ in log.unfinished}
+    for page in log.pages:
+        slot = page.stored_states.find(nvs_log.EMPTY)
+        half_written = page.state == nvs_log.ACTIVE and 0 <= slot < page.end
+        if half_written and page.offset not in begun:
+            found = "the start of an item in a slot that the bitmap calls empty"
+            yield Damage(page.slot_offset(slot), found, "0xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An old value that is erased and can still be read. `offset` is that of its first slot.
+
+    `type` is the NVS type, `data` the value; a blob in chunks has those of its chunks that are
+    left, one behind the other. Of a private key in PEM whose item is no longer whole nothing but
+    its place is told: `key` and `type` are None.
+    """
+
+    offset: int
+    namespace: int | None
+    key: str | None
+    type: int | None
+    data: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_pem_key(self) -> bool:
+        """Whether the value is, or begins with, a private key in PEM."""
+        return self.key is None or next(_pem_keys(self.data), None) is not None
+
+
+_PEM_BEGIN: Final = b"-----BEGIN "
+_PEM_KEY: Final = b"PRIVATE KEY-----"
+_PEM_LABEL: Final = 32
+"""Bytes in which the label of a PEM private key ends, whatever kind it names (RFC 7468)."""
+
+
+def _pem_keys(data: bytes) -> Iterator[int]:
+    """Where private keys in PEM begin."""
+    at = data.find(_PEM_BEGIN)
+    while at >= 0:
+        behind = at + len(_PEM_BEGIN)
+        if _PEM_KEY in data[behind : behind + _PEM_LABEL]:
+            yield at
+        at = data.find(_PEM_BEGIN, behind)
+
+
+def leftovers(log: Log, damage: Iterable[Damage]) -> Iterator[Leftover]:
+    """Erased values that can still be read, unless a live one says the same.
+
+    Numbers are left out, and so is what `damage` tells already.
+    """
+    pages = [page for page in log.pages if nvs_log.ERASED in page.states]
+    if not pages:
+        return
+    told = {one.offset for one in damage}
+    live = {(one.namespace, one.key, one.data) for one in _joined(_values(log.live()))}
+    for one in _joined(_erased_values(pages, told)):
+        if one.data and (one.namespace, one.key, one.data) not in live:
+            yield one
+    for page in pages:
+        yield from _broken_keys(page, told)
+
+
+_Value = tuple[Page, Entry, bytes]
+
+
+def _values(entries: Iterable[tuple[Page, Entry]]) -> Iterator[_Value]:
+    """The strings, blobs and chunks among items, with what they hold."""
+    for page, entry in entries:
+        if entry.type in nvs_log.VARIABLE_LENGTH:
+            yield page, entry, page.value(entry)
+
+
+def _erased_values(pages: Iterable[Page], told: set[int]) -> Iterator[_Value]:
+    """Those that are erased and not told yet, oldest page first."""
+    erased = [(page, entry) for page in pages for entry in _erased_items(page)]
+    lost = {
+        (entry.namespace, entry.key, nvs_log.blob_index(entry).chunk_start)
+        for page, entry in erased
+        if entry.type == nvs_log.BLOB_INDEX and page.slot_offset(entry.slot) in told
+    }
+    for page, entry, value in _values(erased):
+        start = entry.chunk & nvs_log.SECOND_VERSION
+        of_lost = entry.type == nvs_log.BLOB_DATA and (entry.namespace, entry.key, start) in lost
+        if not of_lost and page.slot_offset(entry.slot) not in told:
+            yield page, entry, value
+
+
+def _joined(values: Iterable[_Value]) -> Iterator[Leftover]:
+    """Whole values: chunks of which each has the number behind the other's are one blob."""
+    parts: list[list[_Value]] = []
+    last: dict[tuple[int, bytes], list[_Value]] = {}
+    for value in values:
+        _, entry, _ = value
+        before = last.get((entry.namespace, entry.key))
+        if before and entry.type == nvs_log.BLOB_DATA and entry.chunk == before[-1][1].chunk + 1:
+            before.append(value)
+            continue
+        parts.append([value])
+        if entry.type == nvs_log.BLOB_DATA:
+            last[entry.namespace, entry.key] = parts[-1]
+    for group in parts:
+        page, entry, _ = group[0]
+        data = b"".join(value for _, _, value in group)
+        where = page.slot_offset(entry.slot)
+        yield Leftover(where, entry.namespace, entry.name, entry.type, data)
+
+
+def _broken_keys(page: Page, told: set[int]) -> Iterator[Leftover]:
+    """Private keys in PEM in erased slots that belong to no whole item."""
+    starts = list(_pem_keys(page.data))
+    if not starts:
+        return
+    whole = {
+        slot for entry in _erased_items(page) for slot in range(entry.slot, entry.slot + entry.span)
+    }
+    for start in starts:
+        slot = (start - nvs_log.ENTRIES_OFFSET) // nvs_log.ENTRY_SIZE
+        where = page.slot_offset(slot)
+        erased = 0 <= slot < nvs_log.ENTRY_COUNT and page.states[slot] == nvs_log.ERASED
+        if erased and slot not in whole and where not in told:
+            yield Leftover(where, None, None, None)

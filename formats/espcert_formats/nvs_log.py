@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final, NamedTuple
@@ -196,6 +196,11 @@ Identity = tuple[int, bytes, int]
 """What the firmware tells items apart by: namespace index, key (16 bytes), chunk number."""
 
 
+Family = tuple[int, bytes, bool | None]
+"""A version of a blob: namespace index, key, and which of its two; None for the old form."""
+OLD_FORM: Final = None
+
+
 def identity(entry: Entry) -> Identity:
     """The identity of an entry's item."""
     return entry.namespace, entry.key, entry.chunk
@@ -205,13 +210,15 @@ def identity(entry: Entry) -> Identity:
 class Log:
     """A mounted NVS partition: its pages in sequence order, and what is wrong with it.
 
-    `mountable` tells whether the firmware accepts the partition at all. `unfinished` are the
-    items whose writing was interrupted, `given_up` the page that the firmware starts again,
-    `size` the bytes of the image, in which the last page may be cut.
+    `mountable` tells whether the firmware accepts the partition at all. `repairs` are what a
+    power loss leaves in a sound log and mounting mends; besides, `unfinished` are the items whose
+    writing was interrupted. `given_up` is the page that the firmware starts again, `size` the
+    bytes of the image, in which the last page may be cut.
     """
 
     pages: list[Page] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
+    repairs: list[Damage] = field(default_factory=list)
     free_pages: int = 0
     mountable: bool = True
     size: int = 0
@@ -338,7 +345,14 @@ def _load_active(log: Log, page: Page) -> None:
         earlier = seen.get(identity(entry))
         if earlier is not None:
             page.erase(earlier)
+            log.repairs.append(_older_copy(page, page.entry(earlier)))
         seen[identity(entry)] = entry.slot
+
+
+def _older_copy(page: Page, entry: Entry) -> Damage:
+    """Power failed between writing the new item and erasing this one."""
+    found = f"an older item of {entry.name} that is not erased yet"
+    return Damage(page.slot_offset(entry.slot), found, "the newer one alone")
 
 
 def _settle(log: Log, page: Page) -> Iterator[Entry]:
@@ -445,6 +459,7 @@ def _erase_older_copy(log: Log) -> None:
             copy = _matching(page, identity(last), entry_type) if page.state != FREEING else None
             if copy is not None:
                 page.erase(copy.slot)
+                log.repairs.append(_older_copy(page, copy))
                 return
 
 
@@ -462,6 +477,8 @@ def _finish_freeing(log: Log) -> None:
     if not log.free_pages:
         log.mountable = False
         return
+    found = "a page whose items were being moved to another one"
+    log.repairs.append(Damage(freeing.offset, found, "all of them moved, and the page erased"))
     # The page taken and the one given back cancel out; the items stay where they are in memory.
     log.pages.remove(freeing)
     log.pages.append(freeing)
@@ -479,30 +496,47 @@ def _repair_blobs(log: Log) -> None:
     same_start: dict[tuple[Identity, int], deque[tuple[Page, Entry]]] = {}
     for page, index in indices:
         same_start.setdefault(_index_key(index), deque()).append((page, index))
-    observed: dict[tuple[int, bytes, bool], list[int]] = {}
+    observed: dict[Family, list[int]] = {}
     for _, chunk in chunks:
         size = int.from_bytes(chunk.value[:2], "little")
         observed.setdefault(_family(chunk, chunk.chunk), []).append(size)
     claimed: set[Identity] = set()
+    whole: set[Family] = set()
     for page, index in indices:
         parsed = blob_index(index)
-        sizes = observed.pop(_family(index, parsed.chunk_start), [])
+        family = _family(index, parsed.chunk_start)
+        sizes = observed.pop(family, [])
         if len(sizes) == parsed.num_chunks and sum(sizes) == parsed.len_blob:
             claimed.update(_claims(index))
+            whole.add(family)
         else:
             _erase_first_index(same_start[_index_key(index)])
             log.damage.append(_blob_damage(page, index, "a blob index whose chunks do not add up"))
-    for page, chunk in chunks:
-        if identity(chunk) not in claimed:
-            first = _matching(page, identity(chunk), BLOB_DATA)
-            if first is not None:
-                page.erase(first.slot)
-            log.damage.append(_blob_damage(page, chunk, "a blob chunk without an index"))
+    orphans = [(page, chunk) for page, chunk in chunks if identity(chunk) not in claimed]
+    if orphans:
+        whole |= {(e.namespace, e.key, OLD_FORM) for _, e in live if e.type == BLOB}
+        _erase_orphans(log, orphans, whole)
 
 
-def _family(entry: Entry, number: int) -> tuple[int, bytes, bool]:
+def _family(entry: Entry, number: int) -> Family:
     """What the chunks of one version of a blob have in common with their index."""
     return entry.namespace, entry.key, number >= SECOND_VERSION
+
+
+def _erase_orphans(log: Log, orphans: Sequence[tuple[Page, Entry]], whole: set[Family]) -> None:
+    """Chunks without an index: power failed before it was written, or after it was erased.
+
+    A blob is rewritten under its other version. Where a whole one of `whole` is there beside the
+    chunks, nothing but the interrupted value is lost; where there is none, it is damage.
+    """
+    for page, chunk in orphans:
+        first = _matching(page, identity(chunk), BLOB_DATA)
+        if first is not None:
+            page.erase(first.slot)
+        found = _blob_damage(page, chunk, "a blob chunk without an index")
+        namespace, key, second = _family(chunk, chunk.chunk)
+        beside = {(namespace, key, not second), (namespace, key, OLD_FORM)}
+        (log.damage if whole.isdisjoint(beside) else log.repairs).append(found)
 
 
 def _index_key(index: Entry) -> tuple[Identity, int]:

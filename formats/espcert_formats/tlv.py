@@ -19,7 +19,7 @@ from kaitaistruct import KaitaiStream
 from espcert_formats import items as kinds
 from espcert_formats.checksum import crc32, sha256
 from espcert_formats.errors import FormatError
-from espcert_formats.flash import first_written
+from espcert_formats.flash import SECTOR, first_written
 from espcert_formats.items import (
     LABEL,
     TYPE_SECURE_CERT,
@@ -43,6 +43,7 @@ END_MARKER_BYTES: Final = b"\xff\xff\x00\x00"
 
 MAX_ENTRY_DATA: Final = 65504
 """The firmware's 16-bit step over an entry wraps to 0 for 65505 bytes of data and more."""
+LAST_LOOPING: Final = 65520
 MAX_USED: Final = 0x10000 - 16
 """The firmware's 16-bit offset wraps at 64 KiB; 16 bytes stay erased so that its walk ends."""
 END_GAP: Final = 16
@@ -50,6 +51,9 @@ END_GAP: Final = 16
 
 WALK_LIMIT: Final = 0x100000
 """No entry is looked for behind the first MiB, sixteen times what the firmware can address."""
+
+MAX_UNREACHED: Final = 256
+"""Places behind the end at which an entry is looked for: hostile bytes may repeat the magic."""
 
 TYPE_CA_CERT: Final = 0
 TYPE_DEVICE_CERT: Final = 1
@@ -89,8 +93,6 @@ CANONICAL_ORDER: Final = (3, 4, 6, 0, 1, 2, 5)
 """Order of types that esp-secure-cert-tool 2.6.1 writes; all others follow in source order."""
 _RANK: Final = {number: rank for rank, number in enumerate(CANONICAL_ORDER)}
 
-_DERIVED_FLAG: Final = 0x40
-_PERIPHERAL_FLAG: Final = 0x08
 _ERASED_FLAGS: Final = 0xFF
 """Flags of the 2.0 generation, which left bytes 4..7 erased: read as 0x00 by every version."""
 
@@ -113,11 +115,11 @@ def protection_of(flags: int) -> str:
     Bits 7..6 are 01 for a key derived by HMAC and 10 for one encrypted by it, bits 5..3 are 001
     for a key in the ECDSA peripheral; the order of the tests is the firmware's.
     """
-    if flags & 0xC0 == _DERIVED_FLAG:
+    if flags & 0xC0 == kinds.HMAC_DERIVED_FLAG:
         return kinds.HMAC_DERIVED
-    if flags & 0x38 == _PERIPHERAL_FLAG:
+    if flags & 0x38 == kinds.ECDSA_PERIPHERAL_FLAG:
         return kinds.ECDSA_PERIPHERAL
-    if flags & 0xC0 == 0x80:
+    if flags & 0xC0 == kinds.HMAC_ENCRYPTED_FLAG:
         return kinds.HMAC_ENCRYPTED
     return kinds.PLAINTEXT
 
@@ -141,16 +143,17 @@ class Entry(NamedTuple):
         return self.offset + HEADER_LENGTH
 
 
-def walk(data: bytes) -> Iterator[Entry]:
+def walk(data: bytes, start: int = 0) -> Iterator[Entry]:
     """The entries, as the firmware walks them: by length, past bad CRCs, to the first wrong magic.
 
-    An entry that the image's end cuts is the last one, with `complete` False.
+    An entry that the image's end cuts is the last one, with `complete` False. The firmware's walk
+    starts at offset 0, another `start` is where an entry was found behind its end.
     """
     from espcert_formats._ksy.esp_secure_cert_tlv import EspSecureCertTlv
 
     stream = KaitaiStream(BytesIO(data))
     view = memoryview(data)
-    offset, size = 0, len(data)
+    offset, size = start, len(data)
     while offset + HEADER_LENGTH <= size and offset < WALK_LIMIT:
         if data[offset : offset + 4] != MAGIC:
             return
@@ -205,8 +208,11 @@ def read(data: bytes, label: str | None = None) -> Contents:
             anomalies.append(_damage_of(data, entry))
             anomalies += _swallowed(data, entry)
         anomalies += _oddities(data, entry)
+        if entry.intact:
+            anomalies += _odd_meaning(entry)
     end = _end_of(entries)
     anomalies += _duplicates(entries)
+    anomalies += _beyond_firmware(entries, len(data))
     anomalies += _trailing(data, end)
     return Contents(
         layout=NAME,
@@ -219,8 +225,24 @@ def read(data: bytes, label: str | None = None) -> Contents:
         items=tuple(items),
         anomalies=tuple(anomalies),
         evidence=(*evidence.reasons, *_entry_evidence(entries)),
-        used=data[:end],
+        data=data,
+        unreached=tuple(_unreached(data, end)),
     )
+
+
+def _unreached(data: bytes, end: int) -> Iterator[Item]:
+    """Items of whole entries behind the end of the chain: a wrong word there hides them."""
+    at = data.find(MAGIC, end, WALK_LIMIT)
+    for _ in range(MAX_UNREACHED):
+        if at < 0:
+            return
+        behind = at + len(MAGIC)
+        for entry in walk(data, at):
+            if not entry.intact:
+                break
+            yield from _items_of(data, entry)
+            behind = entry.end
+        at = data.find(MAGIC, behind, WALK_LIMIT)
 
 
 def _end_of(entries: Sequence[Entry]) -> int:
@@ -325,6 +347,54 @@ def _oddities(data: bytes, entry: Entry) -> Iterator[Anomaly]:
         yield Anomaly(kinds.RESERVED_BYTES, start, f"padding {padding.hex(' ')}", "zeros")
 
 
+def _odd_meaning(entry: Entry) -> Iterator[Anomaly]:
+    """Flags and types that no release knows, or that say two things at once."""
+    kind = _item_kind(entry)
+    if kind.startswith("unknown_"):
+        found = f"an entry of type {entry.type}, which no release knows"
+        yield Anomaly(
+            kinds.UNKNOWN_ENTRY, entry.offset, found, "a known type", kind, entry.subtype
+        )
+    flags = entry.flags
+    if flags == _ERASED_FLAGS:
+        return
+    by_hmac, in_efuse = flags & 0xC0, flags & 0x38
+    at = entry.offset + 4
+    if in_efuse == kinds.ECDSA_PERIPHERAL_FLAG and by_hmac in (0x40, 0x80):
+        found = f"flags {flags:#04x}, which name two protections"
+        expected = "one of 0x08, 0x40 and 0x80"
+        yield Anomaly(kinds.CONTRADICTING_FLAGS, at, found, expected, kind, entry.subtype)
+    if by_hmac == 0xC0 or in_efuse not in (0, kinds.ECDSA_PERIPHERAL_FLAG) or flags & 0x07:
+        found = f"flags {flags:#04x}"
+        expected = "0x00, 0x08, 0x40 or 0x80"
+        yield Anomaly(kinds.UNKNOWN_FLAGS, at, found, expected, kind, entry.subtype)
+
+
+def _beyond_firmware(entries: Sequence[Entry], size: int) -> Iterator[Anomaly]:
+    """Where the firmware's 16-bit walk loops, lands elsewhere, or reads behind the partition.
+
+    Seen with the unmodified reader of 2.2.0 to 2.9.3: 65505 to 65520 bytes loop for ever, look-ups
+    do not find what lies behind 64 KiB, and a partition filled to its end is read past it.
+    """
+    for entry in entries:
+        named = _item_kind(entry), entry.subtype
+        if entry.length > MAX_ENTRY_DATA:
+            does = "loops for ever on" if entry.length <= LAST_LOOPING else "lands inside"
+            found = f"{entry.length} bytes of data, which the firmware's walk {does}"
+            expected = f"at most {MAX_ENTRY_DATA}"
+            yield Anomaly(kinds.ENTRY_DERAILS_WALK, entry.offset, found, expected, *named)
+    lost = [entry for entry in entries if entry.offset >= 0x10000]
+    if lost:
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        found = f"an entry{more} behind 64 KiB, where the firmware's 16-bit offset has wrapped"
+        named = _item_kind(lost[0]), lost[0].subtype
+        yield Anomaly(kinds.OFFSET_WRAPS, lost[0].offset, found, "an offset below 0x10000", *named)
+    end = _end_of(entries)
+    if end > size - END_GAP and size % SECTOR == 0:
+        found = f"entries up to {end:#x} of {size:#x}, behind which the firmware's walk reads on"
+        yield Anomaly(kinds.NO_END_GAP, end, found, f"{END_GAP} erased bytes at the end")
+
+
 def _duplicates(entries: Sequence[Entry]) -> Iterator[Anomaly]:
     seen: dict[tuple[int, int], int] = {}
     for entry in entries:
@@ -378,13 +448,14 @@ def _revision(entries: Sequence[Entry]) -> str | None:
         return None
     types = {entry.type for entry in shown}
     flags = {entry.flags for entry in shown if entry.flags != _ERASED_FLAGS}
+    peripherals = {flag & 0x38 for flag in flags}
     marks = (
         ("2.9.2+", TYPE_INTEGRITY in types),
         ("2.8+", TYPE_SIGNATURE in types),
         ("2.4+", any(entry.subtype for entry in shown)),
-        ("2.3+", TYPE_SECURITY_CONFIG in types or any(f & 0x38 == _PERIPHERAL_FLAG for f in flags)),
+        ("2.3+", TYPE_SECURITY_CONFIG in types or kinds.ECDSA_PERIPHERAL_FLAG in peripherals),
         ("2.2.1+", TYPE_SALT in types),
-        ("2.1+", any(f & 0xC0 == _DERIVED_FLAG for f in flags)),
+        ("2.1+", any(f & 0xC0 == kinds.HMAC_DERIVED_FLAG for f in flags)),
         ("2.0.6+", bool(flags)),
     )
     return next((revision for revision, shows in marks if shows), "2.0")

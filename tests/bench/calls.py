@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.bench.floor import Floor
 from tests.bench.table import Table
 
 import espcert
 
-IMAGES: Final = Path(__file__).resolve().parents[2] / "fixtures" / "images"
+FIXTURES: Final = Path(__file__).resolve().parents[2] / "fixtures"
+IMAGES: Final = FIXTURES / "images"
+INPUTS: Final = FIXTURES / "inputs"
+HMAC_KEY: Final = (INPUTS / "hmac_key.bin").read_bytes()
 MEASURED: Final = (
     "cust_flash_rsa",
     "cust_flash_legacy_ds_s2",
@@ -59,21 +64,41 @@ def _inspect(path: Path) -> object:
     return espcert.inspect(_detect(path))
 
 
+def _verify(path: Path) -> object:
+    return espcert.verify(_detect(path))
+
+
+def _verify_with_key(path: Path) -> object:
+    return espcert.verify(_detect(path), hmac_key=HMAC_KEY)
+
+
 def _migrate(path: Path) -> object:
     return espcert.migrate(_detect(path))
+
+
+def _rsa_key(image: str) -> rsa.RSAPrivateKey:
+    """The key that the DS ciphertext of an image holds."""
+    name = "rsa4096_device.key" if image.endswith("_s2") else "rsa_device.key"
+    key = load_pem_private_key((INPUTS / name).read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
 
 
 def cases() -> Iterator[Case]:
     """Every call on every image."""
     for name in MEASURED:
         path = IMAGES / f"{name}.bin"
-        floor = Floor(path)
+        floor = Floor(path, HMAC_KEY, _rsa_key(name))
         layout = _detect(path).require().layout
-        for call, action, least in (
+        listed: list[tuple[str, Callable[[Path], object], Action]] = [
             ("detect, read", _detect, floor.read),
             ("inspect", _inspect, floor.inspect),
-            ("migrate", _migrate, floor.migrate),
-        ):
+            ("verify", _verify, floor.verify),
+            ("migrate", _migrate, floor.verify),
+        ]
+        if floor.ciphertext:
+            listed.append(("verify, HMAC key", _verify_with_key, floor.verify_with_key))
+        for call, action, least in listed:
             yield Case(f"{name}.bin", layout, call, functools.partial(action, path), least)
 
 
@@ -138,8 +163,11 @@ def calls_table(best: dict[Case, Best], rounds: int) -> Table:
         "was not seen before. The floors are the same work by the libraries below, told "
         "beforehand where everything lies. detect, read (`detect` reads all items): the file, "
         "CRC-32 and SHA-256 of every item. inspect: also the certificates with names, dates and "
-        "keys. migrate: the certificates with their dates, and the private key where it is in "
-        f"plain text. The aim is at most {AIM} times the floor; "
+        "keys. verify: the certificates with their dates, the device certificate's signature, and "
+        "a signature made and verified with the private key where it is in plain text; with the "
+        "HMAC key also the DS ciphertext decrypted, hashed, and such a round with its RSA key. "
+        "migrate, which verifies source and result: what verify does without a key. "
+        f"The aim is at most {AIM} times the floor; "
         f"{met} of {len(rows)} calls meet it. "
         "What the floor leaves out is telling the layouts apart, mounting an NVS log with its "
         "repairs, parsing through the specs, and reading back what was written. "

@@ -24,7 +24,9 @@ _FORKS = """
 import json, os, sys
 os.environ.update(json.loads(sys.argv[2]))
 import espcert.cli.app, espcert.cli.inspect, espcert.cli.migrate, espcert.cli.partition_map
-import espcert.extraction, espcert.migration, cryptography.x509, kaitaistruct
+import espcert.cli.verify
+import espcert.extraction, espcert.migration, espcert.checks
+import cryptography.x509, kaitaistruct
 for number, arguments in enumerate(json.load(open(sys.argv[1]))):
     sys.stdout.flush()
     child = os.fork()

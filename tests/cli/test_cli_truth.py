@@ -111,10 +111,22 @@ def test_inspect_begins_as_detect(outcome: Outcome, name: str) -> None:
     assert shared == outcome.detected[name]
 
 
+MENDED = {
+    *("images/cust_flash_equal_lengths.bin", "images/tlv_no_nul.bin"),
+    "images/tlv_ecdsa_leaked_key.bin",
+}
+"""PEM without a NUL, and a key that is said to be held in eFuse."""
+
+
 @each_image
 def test_migration_keeps_the_items(outcome: Outcome, name: str) -> None:
     expected = facts(KNOWN[name].row["items"], seals=False)
     found = facts(outcome.again[name]["items"], seals=False)
+    mends = [one for one in outcome.migrated[name]["changes"] if one.startswith("mended: ")]
+    if mends:
+        assert name in MENDED
+        assert len(found - expected) == len(expected - found) == len(mends)
+        return
     if KNOWN[name].lossy:
         assert found < expected
     else:

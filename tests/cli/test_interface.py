@@ -18,19 +18,23 @@ HELPERS = {
     "common",
     "migration_report",
     "partition_map",
+    "proof",
     "tables",
+    "verify_report",
     "words",
 }
 """Modules of the command line that are no verb."""
 
 SHARED_OPTIONS = ("--label", "--partition-table-offset", "--chip", "--json", "--quiet", "--help")
+PROOFS = ("--hmac-key", "--efuse", "--ca", "--at", "--key-password-file")
 OWN_OPTIONS = {
     "detect": (),
     "inspect": ("--map", "--show-secrets", "--extract", "--force"),
     "migrate": (
         *("--output", "-o", "--size", "--accept", "--device-cert", "--ca-cert", "--no-integrity"),
-        *("--dry-run", "--force"),
+        *("--dry-run", "--force", *PROOFS),
     ),
+    "verify": (*PROOFS, "--firmware", "--signing-key", "--strict", "--list-findings"),
 }
 
 each_verb = pytest.mark.parametrize("verb", VERBS)

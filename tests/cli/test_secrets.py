@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import os
 import random
 import re
@@ -11,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.cli.runner import INPUTS, Result, run_many
 from tests.support import FIXTURES, IMAGES, fixture_truth, real_truth
 
 import espcert
-from espcert import detection, migration
+from espcert import detection, migration, verification
 from espcert_formats import nvs_log, tlv
 from espcert_formats.items import Item
 
@@ -97,6 +101,33 @@ def image_paths() -> dict[str, Path]:
 PATHS = image_paths()
 
 
+def decimals(data: bytes) -> frozenset[str]:
+    """Numbers as Python prints them: the beginning and the end of either byte order."""
+    texts = [str(int.from_bytes(data, order)) for order in ("little", "big")]
+    return frozenset(part for text in texts for part in (text[:24], text[-24:]))
+
+
+def hidden() -> dict[str, bytes]:
+    """What lies in no image in plain text: HMAC keys, and all that they open or derive."""
+    hmac_key = (INPUTS / "hmac_key.bin").read_bytes()
+    salt = (INPUTS / "derived_salt.bin").read_bytes()
+    found = {
+        "HMAC key": hmac_key,
+        "AES key": hmac.digest(hmac_key, b"\xff" * 32, "sha256"),
+        "derived key": hashlib.pbkdf2_hmac("sha256", hmac_key, salt, 2048, 32),
+    }
+    for name in ("rsa_device.key", "rsa4096_device.key"):
+        key = load_pem_private_key((INPUTS / name).read_bytes(), None)
+        assert isinstance(key, RSAPrivateKey)
+        numbers = key.private_numbers()
+        for part in ("d", "p", "q"):
+            value = getattr(numbers, part)
+            length = (value.bit_length() + 7) // 8
+            found[f"{part} of {name}"] = value.to_bytes(length, "big")
+            found[f"{part} of {name}, reversed"] = value.to_bytes(length, "little")
+    return found
+
+
 def collect() -> list[Secret]:
     """The secrets of all images; what is public in one of them is no secret of another."""
     items = [
@@ -113,6 +144,8 @@ def collect() -> list[Secret]:
     for name in KEY_FILES:
         texts = frozenset(pem_needles((INPUTS / name).read_bytes(), public))
         found.append(Secret(name, texts))
+    for name, data in hidden().items():
+        found.append(Secret(name, frozenset(needles(data, public)) | decimals(data)))
     known = public.decode("latin-1")
     return [Secret(s.origin, frozenset(t for t in s.texts if t not in known)) for s in found]
 
@@ -172,8 +205,22 @@ each_chunk = pytest.mark.parametrize("names", CHUNKS, ids=lambda names: names[0]
 
 def readings(paths: list[str]) -> list[list[str]]:
     """The verbs that take many images."""
-    options = (["detect"], ["inspect"], ["inspect", "--json"], ["inspect", "--map"])
-    return [[*verb, *paths] for verb in options]
+    options = (["detect"], ["inspect"], ["inspect", "--json"], ["inspect", "--map"], ["verify"])
+    return [[*verb, *paths] for verb in (*options, *verifications())]
+
+
+def verifications() -> list[list[str]]:
+    """Verifications with the right key, with wrong keys, and with keys where they do not belong."""
+    key, password = str(INPUTS / "hmac_key.bin"), str(INPUTS / "ec_device.password.txt")
+    plain = str(INPUTS / "ec_device.key")
+    return [
+        ["verify", "--json", "--hmac-key", key, "--key-password-file", password],
+        ["verify", "--hmac-key", key, "--firmware", "2.9.3", "--chip", "esp32c3"],
+        ["verify", "--json", "--signing-key", plain, "--key-password-file", plain],
+        ["verify", "--hmac-key", plain],
+        ["verify", "--efuse", key],
+        ["verify", "--ca", plain],
+    ]
 
 
 def migrations(path: str, out: Path) -> list[list[str]]:
@@ -182,6 +229,7 @@ def migrations(path: str, out: Path) -> list[list[str]]:
         ["migrate", "--json", path, "-o", str(out)],
         ["migrate", "--dry-run", "--size", "0x7000", "--label", "pre_prov", path],
         ["migrate", "--dry-run", path, "--ca-cert", str(INPUTS / "ec_device.key")],
+        ["migrate", "--dry-run", path, "--hmac-key", str(INPUTS / "hmac_key.bin")],
         ["migrate", "--dry-run", path, "--device-cert", str(INPUTS / "ec_chain_first.pem")],
     ]
 
@@ -226,26 +274,37 @@ def test_no_map_of_a_damaged_image_shows_a_secret(names: list[str], tmp_path: Pa
     check(run_many(commands, tmp_path, env=DEBUG))
 
 
-@pytest.mark.parametrize("where", ["tlv.write", "tlv.fill", "migration._proven", "checks.run"])
-def test_a_bug_prints_no_secret(where: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        *((where, "tlv_2_0") for where in ("tlv.write", "tlv.fill", "migration._proven")),
+        *((where, "tlv_ds_c3") for where in ("checks.run", "hmac_peripheral.open_ds")),
+        ("hmac_peripheral.open_entry", "tlv_hmac_encrypted"),
+        ("hmac_peripheral.derive_ecdsa", "tlv_hmac_derived"),
+        ("keys.load_hmac_key", "tlv_ds_c3"),
+    ],
+)
+def test_a_bug_prints_no_secret(where: str, name: str) -> None:
     """With the traceback, and with an exception that carries the key."""
     import subprocess
     import sys
 
     from tests.cli.runner import environment
 
-    module, name = where.split(".")
+    module, function = where.split(".")
     code = (
         "import sys, espcert.cli, espcert.checks as checks, espcert.migration as migration\n"
+        "from espcert import hmac_peripheral, keys\n"
         "from espcert_formats import tlv\n"
         "def broken(*arguments, **options):\n"
         "    raise ValueError(arguments, [getattr(a, 'data', a) for a in arguments])\n"
-        f"{module}.{name} = broken\n"
+        f"{module}.{function} = broken\n"
         "espcert.cli.run()\n"
     )
-    image = str(FIXTURES / "images" / "tlv_2_0.bin")
+    image = str(FIXTURES / "images" / f"{name}.bin")
+    key = str(INPUTS / "hmac_key.bin")
     done = subprocess.run(
-        [sys.executable, "-c", code, "migrate", "--dry-run", image],
+        [sys.executable, "-c", code, "migrate", "--dry-run", image, "--hmac-key", key],
         capture_output=True,
         text=True,
         env=environment(DEBUG),
@@ -264,7 +323,11 @@ def test_no_object_shows_a_secret(name: str) -> None:
     reading = espcert.detect(image)
     result = espcert.migrate(reading, migration.Options(accept=frozenset({"other-data"})))
     contents = reading.require()
+    key = (INPUTS / "hmac_key.bin").read_bytes()
+    given = verification.means(hmac_key=key, key_password=key)
     objects: list[object] = [image, reading, contents, result, *contents.items, *result.findings]
+    objects += [given, given.keys, given.keys.hmac_up(), given.keys.for_ds(0)]
+    objects += [given.context(reading), *verification.findings(reading, given)]
     objects += [*contents.anomalies, *contents.other_entries, result.contents]
     for one in objects:
         assert leaks(repr(one) + str(one)) == []

@@ -347,6 +347,10 @@ def item_lists(draw: st.DrawFn) -> list[Item]:
     return draw(st.permutations([*draw(unique), *(one for key in ds_keys for one in key)]))
 
 
+ODD_BUT_SOUND = {"unknown-flags", "contradicting-flags", "unknown-entry"}
+"""What can be said of entries with any type and any flags."""
+
+
 @settings(deadline=None)
 @given(item_lists(), st.booleans())
 def test_what_is_written_is_read(source: list[Item], integrity: bool) -> None:
@@ -359,7 +363,7 @@ def test_what_is_written_is_read(source: list[Item], integrity: bool) -> None:
     assert len(contents.items) == len(source) + integrity
     assert all(one.intact for one in contents.items)
     assert contents.current
-    assert contents.anomalies == ()
+    assert {one.code for one in contents.anomalies} <= ODD_BUT_SOUND
 
 
 @settings(deadline=None)

@@ -41,8 +41,14 @@ READER_CODES = {
 }
 """Anomalies that make a migration refuse the image; `refused` of a fixture names them too."""
 
-ANOMALIES: dict[str, dict[str, int]] = {}
-"""Real images with anomalies: none."""
+ANOMALIES: dict[str, dict[str, int]] = {
+    "nvs_worn/dev_gc.bin": {kinds.NVS_OLD_VALUE: 8},
+    "nvs_worn/dev_powerloss_1.bin": {kinds.NVS_REPAIR: 1},
+    "nvs_worn/dev_rewritten.bin": {kinds.NVS_OLD_VALUE: 3},
+    "nvs_worn/dev_v1_upgraded.bin": {kinds.NVS_OLD_VALUE: 3},
+    "nvs_worn/legacy_dev_rewritten.bin": {kinds.NVS_OLD_VALUE: 3},
+}
+"""Real images with anomalies: no damage, but what wear and a power loss leave."""
 
 no_real = pytest.mark.skipif(not REAL, reason="the real images lie in ../shared")
 

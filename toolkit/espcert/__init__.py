@@ -2,6 +2,7 @@
 
     image = espcert.open_image("dump.bin")
     reading = espcert.detect(image)
+    findings = espcert.verify(reading)
     result = espcert.migrate(reading)
 
 `detect` never fails on damage; `reading.require()` gives the contents or raises
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
     from espcert.findings import Finding
     from espcert.image import Image, locate
-    from espcert.library import inspect, open_image, save
+    from espcert.library import inspect, open_efuse, open_hmac_key, open_image, save
     from espcert.migration import Migration, Options, migrate
+    from espcert.verification import verify
     from espcert_formats.items import Contents, Item
 
 __version__: Final = "0.1.0"
@@ -40,8 +42,11 @@ _HOMES: Final = {
     "inspect": "espcert.library",
     "locate": "espcert.image",
     "migrate": "espcert.migration",
+    "open_efuse": "espcert.library",
+    "open_hmac_key": "espcert.library",
     "open_image": "espcert.library",
     "save": "espcert.library",
+    "verify": "espcert.verification",
 }
 
 __all__ = [
@@ -61,8 +66,11 @@ __all__ = [
     "inspect",
     "locate",
     "migrate",
+    "open_efuse",
+    "open_hmac_key",
     "open_image",
     "save",
+    "verify",
 ]
 
 

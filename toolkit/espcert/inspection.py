@@ -92,7 +92,9 @@ def to_json(reading: Reading) -> dict[str, Any]:
     contents = reading.require()
     return detection.to_json(reading) | {
         "items": items_to_json(contents),
-        "findings": [finding.to_json() for finding in structure.check(reading)],
+        "findings": [
+            finding.to_json() for finding in structure.of_bytes(contents, reading.contradiction)
+        ],
         "other_entries": [
             {
                 "namespace": printable(entry.namespace),

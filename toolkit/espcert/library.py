@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from espcert import files, inspection
+from espcert import efuse, files, inspection, keys
 from espcert.detection import Reading
+from espcert.efuse import EfuseDump
 from espcert.errors import UsageError
 from espcert.image import Image, locate
 from espcert.migration import Migration
@@ -42,3 +43,17 @@ def save(migration: Migration, path: str | os.PathLike[str], *, force: bool = Fa
         files.refuse_input_as_output([migration.reading.image.name], output)
     files.check_output(output, force=force)
     files.write_atomically(output, migration.output, force=force)
+
+
+def open_efuse(path: str | os.PathLike[str], *, chip: str | None = None) -> EfuseDump:
+    """Read a dump of eFuses, for `verify(…, efuse=…)`.
+
+    Raises UsageError where the file is no dump of a known form, or of another chip; FileError
+    where it cannot be read.
+    """
+    return efuse.load(os.fspath(path), chip)
+
+
+def open_hmac_key(path: str | os.PathLike[str]) -> bytes:
+    """The 32 bytes of an HMAC key file, raw or hex. Raises UsageError where it is none."""
+    return keys.load_hmac_key(os.fspath(path))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Final
 
-from espcert import checks, detection, inspection
+from espcert import checks, detection, inspection, verification
+from espcert.catalogue import ACCEPTABLE, ERROR, INFO
 from espcert.checks import structure
-from espcert.chips import CHIPS
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
-from espcert.findings import ACCEPTABLE, ERROR, Finding
+from espcert.findings import SEVERITIES, Finding, item_name
+from espcert.mending import mends
 from espcert.selection import Loss, select
+from espcert.verification import Means
 from espcert_formats import items as kinds
 from espcert_formats import tlv
 from espcert_formats.checksum import sha256
@@ -22,15 +25,26 @@ from espcert_formats.errors import FormatError
 from espcert_formats.flash import SECTOR, is_erased
 from espcert_formats.items import Contents, Item
 
+_MAY_REMAIN: Final = (
+    kinds.RESERVED_BYTES,
+    kinds.UNKNOWN_FLAGS,
+    kinds.CONTRADICTING_FLAGS,
+    kinds.UNKNOWN_ENTRY,
+)
+"""What the result may have in common with its source."""
 MIN_SIZE: Final = 0x2000
 MAX_SIZE: Final = 0x10000000
 
-_MISSING_CODES: Final = ("missing-device-cert", "missing-ca-cert", "missing-key")
-"""Asked again of what is kept and supplied."""
-_MENDED_CODES: Final = (kinds.END_MARKER, kinds.RESERVED_BYTES)
-"""Told in `changes` where they are mended, and harmless where they stay."""
-_TAKEN_AS_STORED: Final = ("label-contradiction", "ds-chip", "ds-key-id", "ds-key-size")
-"""Accepting these leaves nothing out; that they were accepted is told all the same."""
+_ASKED_AGAIN: Final = frozenset(
+    {"missing-device-cert", "missing-ca-cert", "missing-key", "issuer-missing"}
+    | {kinds.ENTRY_DERAILS_WALK, kinds.OFFSET_WRAPS, kinds.NO_END_GAP}
+)
+"""Asked of what is kept and supplied, or of what is written, not of the source."""
+_LEAVE_SOMETHING_OUT: Final = frozenset(
+    {kinds.ITEM_CRC, kinds.TRAILING_DATA, kinds.DUPLICATE_ENTRY, kinds.NVS_DAMAGE}
+    | {"other-data", "ds-incomplete", "signature-lost"}
+)
+"""Accepting these is told where something is left out; of all others, that they were accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,7 @@ class Options:
 
     `size` is the partition's in bytes. `accept` names finding codes whose loss is taken.
     `device_cert` and `ca_cert` are certificate files (PEM or DER) that the source may lack.
+    `means` (of `verification.means`) prove source and result; without them `chip` and `at` do.
     """
 
     size: int | None = None
@@ -47,18 +62,19 @@ class Options:
     device_cert: bytes | None = field(default=None, repr=False)
     ca_cert: bytes | None = field(default=None, repr=False)
     chip: str | None = None
-    at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    at: datetime | None = None
+    means: Means | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
-        if self.chip is not None and self.chip not in CHIPS:
-            raise UsageError("unknown-chip", f"{self.chip!r}: none of {', '.join(CHIPS)}")
+        if self.means is None:
+            object.__setattr__(self, "means", verification.means(chip=self.chip, at=self.at))
         unknown = sorted(self.accept - set(ACCEPTABLE))
         if unknown:
             raise UsageError(
                 "unknown-code",
                 f"--accept {unknown[0]}: not a code that can be accepted; "
-                f"there are {', '.join(ACCEPTABLE)}",
+                "`espcert verify --list-findings` names them",
             )
         if self.size is not None and self.size > MAX_SIZE:
             raise UsageError(
@@ -75,7 +91,8 @@ class Migration:
     """The outcome. `output` is the new partition, None where the migration is refused.
 
     `size` is its size in bytes, `kept` and `supplied` count the items that it holds of the source
-    and of the certificate files.
+    and of the certificate files. `findings` are errors and warnings, `proven` says of each
+    key of the result whether it is proven.
     """
 
     reading: Reading
@@ -87,6 +104,7 @@ class Migration:
     size_given: bool = False
     kept: int = 0
     supplied: int = 0
+    proven: tuple[Finding, ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -102,47 +120,87 @@ class Migration:
 def migrate(reading: Reading, options: Options | None = None) -> Migration:
     """Rewrite an image that was read as a current TLV partition.
 
-    An image that is current already keeps its entries byte for byte. Every other is written anew,
-    read back and compared item by item. Raises UnreadableError where the image is no known
-    layout, UsageError where an option contradicts it.
+    An image that is current already keeps its entries byte for byte, unless something is mended.
+    Every other is written anew, read back and compared item by item. Source and result are
+    verified. Raises UnreadableError where the image is no known layout, UsageError where an
+    option contradicts it.
     """
     options = options or Options()
     source = reading.require()
     size = partition_size(source, options.size)
     plan = _Plan(source, options)
-    found = [*_settled(checks.run(reading, at=options.at, chip=options.chip), plan)]
+    given = options.means
+    assert given is not None
+    before = [_in_migration(one) for one in checks.run(given.context(reading))]
+    found = list(_settled(before, plan))
     found += plan.findings({finding.code for finding in found})
-    output: bytes | None = None
-    if not _errors(found):
-        try:
-            output = plan.write(size)
-            found += _left_behind(reading, size)
-        except FormatError as error:
-            found.append(Finding("does-not-fit", str(error)))
-    if output is None or _errors(found):
-        return Migration(reading, None, None, tuple(found), (), size)
+    if _errors(found):
+        return _refused(reading, found, size)
+    try:
+        output = plan.write(size)
+    except FormatError as error:
+        return _refused(reading, [*found, Finding("does-not-fit", str(error))], size)
+    found += _left_behind(reading, size)
     result = _proven(output, plan, size)
-    findings = tuple(finding for finding in found if finding.code not in _MENDED_CODES)
+    after = [_in_migration(one) for one in checks.run(given.context(result))]
+    found += _new_in_result(after, before, options)
+    if _errors(found):
+        return _refused(reading, found, size)
     return Migration(
         reading,
         output,
         result,
-        findings,
+        tuple(_worth_telling(found)),
         tuple(plan.changes),
         size,
         size_given=options.size is not None,
         kept=len(plan.selection.material) - len(plan.selection.supplied),
         supplied=len(plan.selection.supplied),
+        proven=tuple(one for one in after if one.code.endswith("-proven")),
     )
 
 
+def _refused(reading: Reading, found: Iterable[Finding], size: int) -> Migration:
+    return Migration(reading, None, None, tuple(_worth_telling(found)), (), size)
+
+
+def _worth_telling(found: Iterable[Finding]) -> list[Finding]:
+    """Errors and warnings, worst first; mends and repairs are told in `changes`."""
+    told = [finding for finding in found if finding.severity != INFO]
+    return sorted(told, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _in_migration(finding: Finding) -> Finding:
+    return dataclasses.replace(finding, in_migration=True)
+
+
 def _settled(found: Iterable[Finding], plan: _Plan) -> Iterator[Finding]:
-    """Findings on the source that stand: not accepted, and not said of what is kept instead."""
+    """Findings on the source that stand: neither accepted nor mended, nor asked again."""
+    mended = {(mend.code, item_name(mend.before.kind, mend.before.index)) for mend in plan.mends}
+    found = list(found)
+    damaged = any(finding.code == kinds.ITEM_CRC for finding in found)
     for finding in found:
-        if finding.code in plan.options.accept:
-            if finding.code in _TAKEN_AS_STORED:
-                plan.changes.append(f"accepted: {finding.message} ({finding.code})")
-        elif finding.code not in _MISSING_CODES:
+        if finding.code in _ASKED_AGAIN or (finding.code, finding.item) in mended:
+            continue
+        if damaged and finding.code == "integrity-mismatch":
+            continue  # the damage that is named already broke it
+        if plan.drops_signatures and finding.code.startswith("signature-"):
+            continue
+        if finding.code not in plan.options.accept:
+            yield finding
+        elif finding.code not in _LEAVE_SOMETHING_OUT:
+            plan.changes.append(f"accepted: {finding.message} ({finding.code})")
+
+
+def _new_in_result(
+    after: Iterable[Finding], before: Sequence[Finding], options: Options
+) -> Iterator[Finding]:
+    """Errors that verifying the result shows and the source did not: of supplied certificates."""
+    known = {finding.code for finding in before}
+    for finding in after:
+        if finding.severity == INFO or finding.code in options.accept:
+            continue
+        if finding.code == "issuer-missing" or finding.code not in known | _ASKED_AGAIN:
             yield finding
 
 
@@ -195,7 +253,9 @@ class _Plan:
         self.changes: list[str] = []
         self.selection = select(source, options.device_cert, options.ca_cert)
         whole = len(self.selection.kept) == len(source.items) and not self.selection.supplied
-        self.keeps_entries = source.current and whole
+        signed = any(item.kind == kinds.SIGNATURE_BLOCK for item in source.items)
+        self.mends = [] if source.current and whole and signed else mends(self.selection.kept)
+        self.keeps_entries = source.current and whole and not self.mends
         self.losses = [*self.selection.losses, *self._lost_seals()]
 
     def _lost_seals(self) -> Iterator[Loss]:
@@ -204,6 +264,18 @@ class _Plan:
             blocks = "1 signature block" if len(signed) == 1 else f"{len(signed)} signature blocks"
             text = f"{blocks}, which would not verify after rewriting"
             yield Loss("signature-lost", text, kinds.SIGNATURE_BLOCK, signed[0].offset)
+
+    @property
+    def drops_signatures(self) -> bool:
+        """Whether signatures are left out, as the user accepted."""
+        lost = any(loss.code == "signature-lost" for loss in self.losses)
+        return lost and "signature-lost" in self.options.accept
+
+    @property
+    def material(self) -> list[Item]:
+        """What is written: the selection, mended."""
+        mended = {id(mend.before): mend.after for mend in self.mends}
+        return [mended.get(id(item), item) for item in self.selection.material]
 
     def findings(self, known: Collection[str]) -> Iterator[Finding]:
         """Losses that were not accepted and that no check has found, and what is missing now."""
@@ -220,13 +292,14 @@ class _Plan:
         for item in self.selection.supplied:
             option = "--" + item.kind.replace("_", "-")
             self.changes.append(f"added: {item.kind} from {option}, {len(item.data)} bytes")
-        self.changes += self._mends()
+        self.changes += [f"mended: {mend.change} ({mend.code})" for mend in self.mends]
+        self.changes += self._cleaned()
         if self.keeps_entries:
             return tlv.fill(self.source.used, size)
         self._note_rewriting()
-        return tlv.write(self.selection.material, size, integrity=self.options.integrity)
+        return tlv.write(self.material, size, integrity=self.options.integrity)
 
-    def _mends(self) -> Iterator[str]:
+    def _cleaned(self) -> Iterator[str]:
         for anomaly in self.source.anomalies:
             if anomaly.code == kinds.END_MARKER:
                 yield f"end marker ff ff 00 00 at {anomaly.offset:#x} → ff ff ff ff"
@@ -267,12 +340,12 @@ def _material(items: Iterable[Item]) -> Counter[tuple[Any, ...]]:
 def _proven(output: bytes, plan: _Plan, size: int) -> Contents:
     """Read the new partition back through the spec and compare; any difference is a bug."""
     result = tlv.read(output)
-    odd = [anomaly for anomaly in result.anomalies if anomaly.code != kinds.RESERVED_BYTES]
+    odd = [anomaly for anomaly in result.anomalies if anomaly.code not in _MAY_REMAIN]
     if odd or not result.current or len(output) != size:
         raise InternalError("the partition that was written does not read back as current")
     if plan.keeps_entries and output[: plan.source.end] != plan.source.used:
         raise InternalError("the entries of a current image changed")
-    if _material(result.items) != _material(plan.selection.material):
+    if _material(result.items) != _material(plan.material):
         raise InternalError("the items that were written are not those of the source")
     for item in result.of_kind(kinds.DS_CIPHERTEXT):
         _prove_rsa_length(item, plan.selection.kept)

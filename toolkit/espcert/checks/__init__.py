@@ -1,20 +1,38 @@
-"""Checks: small functions from what an image holds to findings, one module a subject."""
+"""Checks: small functions from a context to findings, one module a subject."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from espcert.checks import certificates, ds, structure
-from espcert.detection import Reading
+from espcert.checks import (
+    certificates,
+    ds,
+    ecdsa,
+    encoding,
+    firmware,
+    hmac,
+    private_key,
+    seals,
+    structure,
+)
+from espcert.checks.context import Context
 from espcert.findings import Finding
 
+CHECKS: Final[tuple[Callable[[Context], Iterator[Finding]], ...]] = (
+    structure.check,
+    encoding.check,
+    certificates.check,
+    private_key.check,
+    ds.check,
+    hmac.check,
+    ecdsa.check,
+    seals.check,
+    firmware.check,
+)
+"""All checks, in the order in which their findings are told."""
 
-def run(reading: Reading, *, at: datetime, chip: str | None = None) -> list[Finding]:
-    """All findings on an image that was read. `at` is the clock for the certificates."""
-    contents = reading.require()
-    return [
-        *structure.check(reading),
-        *structure.missing(item for item in contents.items if item.intact is not False),
-        *ds.check(contents.items, chip),
-        *certificates.check(contents.items, at),
-    ]
+
+def run(context: Context) -> list[Finding]:
+    """All findings on an image that was read."""
+    return [finding for check in CHECKS for finding in check(context)]

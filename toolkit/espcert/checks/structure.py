@@ -5,19 +5,24 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from espcert.detection import Reading
+from espcert.checks.context import Context
 from espcert.findings import Finding, item_name
 from espcert.text import printable
 from espcert_formats import items as kinds
 from espcert_formats.items import Anomaly, Contents, Item
 
 
-def check(reading: Reading) -> Iterator[Finding]:
-    """Findings on the structure of a partition."""
-    contents = reading.require()
+def check(context: Context) -> Iterator[Finding]:
+    """Findings on the structure of a partition, and on what a module usually has besides."""
+    yield from of_bytes(context.contents, context.contradiction)
+    yield from missing(item for item in context.contents.items if item.intact is not False)
+
+
+def of_bytes(contents: Contents, contradiction: str | None) -> Iterator[Finding]:
+    """Findings on the structure alone. `contradiction` is how a given label contradicts it."""
     yield from _anomalies(contents)
-    if reading.contradiction is not None:
-        yield Finding("label-contradiction", reading.contradiction)
+    if contradiction is not None:
+        yield Finding("label-contradiction", contradiction)
     yield from _other_data(contents)
 
 

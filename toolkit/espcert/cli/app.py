@@ -14,11 +14,11 @@ import typer
 from espcert import __version__
 from espcert.cli import common
 
-VERBS: Final = ("detect", "inspect", "migrate")
+VERBS: Final = ("detect", "inspect", "verify", "migrate")
 
 app = typer.Typer(
     name="espcert",
-    help="Detect, read and migrate the esp_secure_cert and pre_prov partitions of ESP32 modules.",
+    help="Detect, read, prove and migrate the credential partitions of ESP32 modules.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -41,7 +41,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Detect, read and migrate the credentials of ESP32 modules."""
+    """Detect, read, prove and migrate the credentials of ESP32 modules."""
 
 
 def _register() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from espcert import detection, files
-from espcert.cli import common
+from espcert.cli import common, proof
 from espcert.cli.common import (
     ChipOption,
     ImageArgument,
@@ -17,8 +17,14 @@ from espcert.cli.common import (
     QuietOption,
     TableOffsetOption,
 )
+from espcert.cli.proof import (
+    AtOption,
+    CaOption,
+    EfuseOption,
+    HmacKeyOption,
+    KeyPasswordOption,
+)
 from espcert.errors import UnreadableError, UsageError
-from espcert.findings import ACCEPTABLE
 
 if TYPE_CHECKING:
     from espcert.migration import Migration
@@ -42,7 +48,7 @@ AcceptOption = Annotated[
     typer.Option(
         "--accept",
         metavar="CODE",
-        help=f"Take a loss that is refused otherwise: {', '.join(ACCEPTABLE)}.",
+        help="Take what is refused otherwise; a code of a finding.",
         show_default=False,
     ),
 ]
@@ -84,6 +90,11 @@ def command(
     device_cert: DeviceCertOption = None,
     ca_cert: CaCertOption = None,
     no_integrity: NoIntegrityOption = False,
+    hmac_key: HmacKeyOption = None,
+    efuse: EfuseOption = None,
+    ca: CaOption = None,
+    at: AtOption = None,
+    key_password: KeyPasswordOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     label: LabelOption = None,
@@ -95,25 +106,25 @@ def command(
     """Rewrite IMAGE as a current TLV partition, proven before OUT appears."""
     from espcert import migration
 
+    with common.outcome():
+        given = proof.means(
+            chip=chip, hmac_key=hmac_key, efuse=efuse, ca=ca, at=at, key_password=key_password
+        )
+
     def migrate_one(name: str) -> int:
-        certificates = [file for file in (device_cert, ca_cert) if file is not None]
-        if [name, *certificates].count(files.STDIN) > 1:
-            raise UsageError("stdin-twice", "standard input (-) can be read only once")
-        _check_output(name, certificates, output, dry_run=dry_run, force=force)
+        read = [name, *(file for file in (device_cert, ca_cert) if file is not None)]
+        _check_files(read, output, dry_run=dry_run, force=force)
         options = migration.Options(
             size=size,
             integrity=not no_integrity,
             accept=frozenset(accept or ()),
             device_cert=_certificate(device_cert),
             ca_cert=_certificate(ca_cert),
-            chip=chip,
+            means=given,
         )
         source = common.open_image(name, label=label, table_offset=partition_table_offset)
         result = migration.migrate(detection.detect(source), options)
-        written = None
-        if output is not None and result.output is not None and not dry_run:
-            files.write_atomically(output, result.output, force=force)
-            written = str(output)
+        written = _write(result, None if dry_run else output, force=force)
         if as_json:
             common.print_object(name, migration.to_json(result, written))
         else:
@@ -123,16 +134,16 @@ def command(
     common.for_each([image], migrate_one, as_json=as_json)
 
 
-def _check_output(
-    name: str, certificates: list[str], output: Path | None, *, dry_run: bool, force: bool
-) -> None:
+def _check_files(read: list[str], output: Path | None, *, dry_run: bool, force: bool) -> None:
+    if read.count(files.STDIN) > 1:
+        raise UsageError("stdin-twice", "standard input (-) can be read only once")
     if output is None:
         if not dry_run:
             raise UsageError("no-output", "-o OUT is missing (or --dry-run)")
         return
     if str(output) == files.STDIN:
         raise UsageError("bad-output", "-o -: a partition holds secrets; it is written to a file")
-    files.refuse_input_as_output([name, *certificates], output)
+    files.refuse_input_as_output(read, output)
     files.check_output(output, force=force or dry_run)
 
 
@@ -143,6 +154,14 @@ def _certificate(name: str | None) -> bytes | None:
         return files.read_image(name, MAX_CERTIFICATE_SIZE)
     except UnreadableError as error:
         raise UsageError(error.code, f"{name}: over 1 MiB, too large for a certificate") from error
+
+
+def _write(result: Migration, output: Path | None, *, force: bool) -> str | None:
+    """The path of the file that was written, None where nothing was."""
+    if output is None or result.output is None:
+        return None
+    files.write_atomically(output, result.output, force=force)
+    return str(output)
 
 
 def _print(result: Migration, written: str | None, *, quiet: bool) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import typer
 
 from espcert import detection
+from espcert.catalogue import CATALOGUE, INFO, WARNING
 from espcert.cli.common import say, shown_name
 from espcert.cli.words import KEY_WORDS
-from espcert.findings import CATALOGUE, INFO, WARNING, Finding
+from espcert.findings import Finding
 from espcert.migration import Migration, table_line
 from espcert.text import printable, size_text
 from espcert_formats import items
@@ -82,6 +83,8 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
     listed = ", ".join(_item_words(item.kind, len(item.data)) for item in kept)
     yield f"  holds     {listed}"
     yield f"  proven    {_proof(result)}"
+    for finding in result.proven:
+        yield f"            {printable(finding.message)}"
     for change in result.changes:
         yield f"  changed   {printable(change)}"
     if not result.changes:

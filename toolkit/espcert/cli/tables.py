@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from espcert import inspection
+from espcert.catalogue import CATALOGUE, INFO
 from espcert.cli.words import headline, reading_lines
 from espcert.detection import Reading
 from espcert.text import printable
 from espcert_formats import items as kinds
-from espcert_formats.items import Item
+from espcert_formats.items import Contents, Item
 
 PROTECTION_WORDS: Final = {
     kinds.PLAINTEXT: "in plain text",
@@ -59,10 +60,20 @@ def print_contents(reading: Reading) -> None:
     out.print(items_table(contents.items[:MAX_ROWS]))
     if len(contents.items) > MAX_ROWS:
         out.print(f"  ... and {len(contents.items) - MAX_ROWS} more items; --json lists them all")
-    warnings = [f"{one.code} at {one.offset:#x}: {one.found}" for one in contents.anomalies]
+    warnings, notes = (_told(contents, harmless=harmless) for harmless in (False, True))
     others = [f"{e.namespace}/{e.key}: {e.type}, {e.length} bytes" for e in contents.other_entries]
     _print_some(out, "  ! ", warnings, style="yellow")
+    _print_some(out, "  ", notes)
     _print_some(out, "  also holds ", others)
+
+
+def _told(contents: Contents, *, harmless: bool) -> list[str]:
+    """What is odd in the bytes, as far as it is harmless or is not."""
+    return [
+        f"{one.code} at {one.offset:#x}: {one.found}"
+        for one in contents.anomalies
+        if (CATALOGUE[one.code].severity == INFO) is harmless
+    ]
 
 
 def _print_some(out: Console, lead: str, lines: list[str], *, style: str = "") -> None:

@@ -1,0 +1,106 @@
+"""The catalogue of findings: its page, and that every code is provoked by some image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tests.support import FIXTURES, ROOT, fixture_truth
+from tests.toolkit.verify_cases import CASES, found_in
+
+import espcert
+from espcert.catalogue import ACCEPTABLE, CATALOGUE, ERROR, INFO, SUBJECTS, WARNING
+from espcert.findings_page import page
+from espcert_formats import tlv
+
+SOURCES = [
+    path
+    for folder in ("toolkit/espcert", "formats/espcert_formats")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.name != "catalogue.py" and "_ksy" not in path.parts
+]
+
+
+def test_the_page_is_made_from_the_code() -> None:
+    stored = (ROOT / "docs" / "findings.md").read_text("utf-8")
+    assert stored.rstrip("\n") == page().rstrip("\n"), "run `make docs`"
+
+
+def test_codes_are_unique_and_well_formed() -> None:
+    rows = [row for rows in SUBJECTS.values() for row in rows]
+    assert len(rows) == len(CATALOGUE)
+    for row in rows:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", row.code)
+        assert row.severity in (ERROR, WARNING, INFO)
+        assert row.meaning.endswith(".")
+        assert not row.hint.endswith(".")
+        assert row.source
+
+
+def test_every_error_can_be_accepted_or_says_why_not() -> None:
+    """What `migrate` refuses and cannot take is decided by what is written, not by a loss."""
+    never = {"does-not-fit", "nothing-left", "entry-derails-walk", "offset-wraps", "no-end-gap"}
+    firmware = {row.code for row in SUBJECTS["Firmware"]}
+    given = {"signature-foreign", "signature-missing"}
+    for code, row in CATALOGUE.items():
+        refuses = (row.migration or row.severity) == ERROR and code not in firmware | given
+        assert (code in ACCEPTABLE) == (refuses and code not in never), code
+
+
+def test_every_code_is_used_by_the_code() -> None:
+    text = "\n".join(path.read_text("utf-8") for path in SOURCES)
+    assert [code for code in CATALOGUE if f'"{code}"' not in text] == []
+
+
+def refused(name: str, **options: object) -> Iterator[str]:
+    reading = espcert.detect(espcert.open_image(FIXTURES / "images" / f"{name}.bin"))
+    result = espcert.migrate(reading, espcert.Options(**options))  # type: ignore[arg-type]
+    for finding in result.findings:
+        yield finding.code
+
+
+def nothing_left() -> Iterator[str]:
+    """What is said of an image whose only entry is damaged, where that is accepted."""
+    entry = bytearray(tlv.encode(tlv.NewEntry(tlv.TYPE_CA_CERT, 0, 0, b"x" * 32)))
+    entry[-1] ^= 1
+    reading = espcert.detect(espcert.locate(bytes(entry).ljust(0x2000, b"\xff")))
+    result = espcert.migrate(reading, espcert.Options(accept=frozenset({"item-crc"})))
+    yield from (finding.code for finding in result.findings)
+
+
+@cache
+def provoked() -> frozenset[str]:
+    """The codes that the cases, the fixtures, and migrations of some fixtures give."""
+    codes = {finding.code for case in CASES for finding in found_in(case)}
+    for row in fixture_truth():
+        path = FIXTURES / row["file"]
+        codes |= {finding.code for finding in espcert.verify(detected(path))}
+    codes |= set(refused("tlv_2_0_signed"))
+    codes |= set(refused("tlv_over_8k", size=0x2000))
+    codes |= set(nothing_left())
+    return frozenset(codes)
+
+
+def detected(path: Path) -> espcert.Reading:
+    return espcert.detect(espcert.open_image(path))
+
+
+OUT_OF_REACH = {
+    "derived-out-of-range": "test_check_hmac.py::test_a_scalar_out_of_range",
+    "signature-not-proven": "test_seals.py::test_signature_not_proven",
+}
+"""What no image gives (one HMAC key in 2^32, a library without P-192), and who provokes it."""
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_some_image_provokes_it(code: str) -> None:
+    if code in OUT_OF_REACH:
+        file, name = OUT_OF_REACH[code].split("::")
+        source = (Path(__file__).parent / file).read_text("utf-8")
+        body = source.split(f"def {name}", 1)[1].split("\ndef ", 1)[0]
+        assert f'"{code}"' in body
+        return
+    assert code in provoked()

@@ -1,0 +1,103 @@
+"""Private keys in plain text: readable, and proven against the device certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from espcert import certificates
+from espcert.checks.context import Context
+from espcert.findings import Finding, item_name
+from espcert_formats import items as kinds
+from espcert_formats.items import Item
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+
+_DIGEST_SHOWN: Final = 16
+"""Hex digits of a digest in a message that compares two of them."""
+
+
+def check(context: Context) -> Iterator[Finding]:
+    """Findings on the private keys that no peripheral protects."""
+    for item in context.whole(kinds.PRIVATE_KEY):
+        if item.protection == kinds.PLAINTEXT:
+            yield from _check(item, context)
+
+
+def _check(item: Item, context: Context) -> Iterator[Finding]:
+    if certificates.is_encrypted(item.data):
+        yield from _encrypted(item, context)
+        return
+    private = certificates.load_private_key(item.data)
+    if private is None:
+        text = f"{len(item.data)} bytes, expected a private key in PEM or DER that is whole"
+        yield _finding("key-unreadable", item, text)
+        return
+    text = f"{certificates.key_name(private)} in plain text, {len(item.data)} bytes"
+    yield _finding("key-plaintext", item, text)
+    yield from judge(private, item, context)
+
+
+def _encrypted(item: Item, context: Context) -> Iterator[Finding]:
+    if context.key_password is None:
+        text = "under a password, and none was given, so that it is not known which key it is"
+        yield _finding("key-encrypted", item, text)
+        return
+    private = certificates.load_private_key(item.data, context.key_password)
+    if private is None:
+        text = (
+            "the password that was given does not open it; "
+            "or it is damaged, or encrypted in a way that espcert does not know"
+        )
+        yield _finding("key-password", item, text)
+        return
+    yield from judge(private, item, context)
+
+
+def judge(private: PrivateKeyTypes, item: Item, context: Context) -> Iterator[Finding]:
+    """What a private key that was opened is worth, beside the device certificate of its index."""
+    own = certificates.public_half(private)
+    if own is None or not certificates.can_sign(private):
+        most = certificates.MAX_RSA_BITS
+        text = f"{certificates.key_name(private)}, expected ECDSA, or RSA of {most} bits at most"
+        yield _finding("key-unreadable", item, text)
+        return
+    public = context.device_key(item.index)
+    if public is None:
+        yield _by_itself(private, item)
+    elif not certificates.same_key(private, public):
+        certificate = item_name(kinds.DEVICE_CERT, item.index)
+        text = f"{_described(own)}, while {certificate} has {_described(public)}"
+        yield _finding("key-mismatch", item, text)
+    elif certificates.signs_for(private, public):
+        certificate = item_name(kinds.DEVICE_CERT, item.index)
+        text = f"{_described(own)}: that of {certificate}, and a signature made with it verifies"
+        yield _finding("key-proven", item, text)
+    else:
+        certificate = item_name(kinds.DEVICE_CERT, item.index)
+        text = f"{_described(own)}: that of {certificate}, but its private numbers do not fit it"
+        yield _finding("key-inconsistent", item, text)
+
+
+def _by_itself(private: PrivateKeyTypes, item: Item) -> Finding:
+    certificate = item_name(kinds.DEVICE_CERT, item.index)
+    name = certificates.key_name(private)
+    if not certificates.is_sound(private):
+        text = (
+            f"{name}, whose numbers contradict each other, so that it signs nothing that verifies"
+        )
+        return _finding("key-inconsistent", item, text)
+    text = f"{name}, sound by itself; there is no readable {certificate} to compare it with"
+    return _finding("key-not-proven", item, text)
+
+
+def _described(public: PublicKeyTypes) -> str:
+    digest = certificates.key_digest(public) or ""
+    shown = f" (public key {digest[:_DIGEST_SHOWN]}...)" if digest else ""
+    return certificates.key_name(public) + shown
+
+
+def _finding(code: str, item: Item, text: str) -> Finding:
+    name = item_name(item.kind, item.index)
+    return Finding(code, f"{name}: {text}", name, item.offset)

@@ -1,0 +1,122 @@
+"""`espcert verify`: prove what each image holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from espcert import detection
+from espcert.catalogue import ERROR
+from espcert.cli import common, proof
+from espcert.cli.common import (
+    ChipOption,
+    ImagesArgument,
+    JsonOption,
+    LabelOption,
+    QuietOption,
+    TableOffsetOption,
+)
+from espcert.cli.proof import (
+    AtOption,
+    CaOption,
+    EfuseOption,
+    HmacKeyOption,
+    KeyPasswordOption,
+)
+
+if TYPE_CHECKING:
+    from espcert.detection import Reading
+    from espcert.findings import Finding
+
+FirmwareOption = Annotated[
+    str | None,
+    typer.Option(
+        "--firmware",
+        metavar="VERSION",
+        help="Also check that this esp_secure_cert_mgr version reads it.",
+        show_default=False,
+    ),
+]
+SigningKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--signing-key",
+        metavar="FILE",
+        help="The key that signatures must be made with, public or private, PEM or DER.",
+        show_default=False,
+    ),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")]
+
+
+def _list_findings(wanted: bool) -> None:
+    if wanted:
+        from espcert.findings_page import page
+
+        with common.outcome():
+            common.say(page().rstrip("\n"))
+        raise typer.Exit
+
+
+ListFindingsOption = Annotated[
+    bool,
+    typer.Option(
+        "--list-findings",
+        callback=_list_findings,
+        is_eager=True,
+        help="Print the catalogue of findings and exit.",
+    ),
+]
+
+
+def command(
+    images: ImagesArgument,
+    hmac_key: HmacKeyOption = None,
+    efuse: EfuseOption = None,
+    ca: CaOption = None,
+    at: AtOption = None,
+    firmware: FirmwareOption = None,
+    signing_key: SigningKeyOption = None,
+    key_password: KeyPasswordOption = None,
+    strict: StrictOption = False,
+    label: LabelOption = None,
+    partition_table_offset: TableOffsetOption = None,
+    chip: ChipOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    _list: ListFindingsOption = False,
+) -> None:
+    """Prove what each IMAGE holds: bytes, certificates, keys, DS and HMAC material, seals."""
+    from espcert import verification
+
+    with common.outcome():
+        given = proof.means(
+            chip=chip,
+            hmac_key=hmac_key,
+            efuse=efuse,
+            ca=ca,
+            at=at,
+            key_password=key_password,
+            firmware=firmware,
+            signing_key=signing_key,
+        )
+
+    def verify_one(name: str) -> int:
+        image = common.open_image(name, label=label, table_offset=partition_table_offset)
+        reading = detection.detect(image)
+        reading.require()
+        found = verification.findings(reading, given)
+        if as_json:
+            common.print_object(name, verification.to_json(reading, found, strict=strict))
+        else:
+            _print(reading, found, strict=strict, quiet=quiet)
+        return 1 if verification.verdict(found, strict=strict) == ERROR else 0
+
+    common.for_each(images, verify_one, as_json=as_json)
+
+
+def _print(reading: Reading, found: list[Finding], *, strict: bool, quiet: bool) -> None:
+    from espcert.cli import verify_report
+
+    verify_report.print_report(reading, found, strict=strict, quiet=quiet)

@@ -1,0 +1,57 @@
+"""Mend what can be mended without guessing. Everything that is mended is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from espcert import certificates
+from espcert.checks.context import is_hmac_encrypted
+from espcert.checks.ecdsa import is_leaked
+from espcert.findings import item_name
+from espcert_formats import items as kinds
+from espcert_formats.items import Item
+
+MENDED_CODES: Final = ("pem-without-nul", "leaked-key")
+"""Findings that do not stand where the item that they name is mended."""
+
+_TEXTS: Final = kinds.CERTIFICATES | {kinds.PRIVATE_KEY}
+
+
+class Mend(NamedTuple):
+    """An item as it is stored, as it will be written, and what was done in words."""
+
+    before: Item
+    after: Item
+    code: str
+    change: str
+
+
+def mends(items: Iterable[Item]) -> list[Mend]:
+    """What can be mended among these items."""
+    return [mend for item in items if (mend := _mend(item)) is not None]
+
+
+def _mend(item: Item) -> Mend | None:
+    name = item_name(item.kind, item.index)
+    if is_leaked(item):
+        change = f"{name}: plaintext key of {len(item.data)} bytes → empty entry (held in eFuse)"
+        return Mend(item, dataclasses.replace(item, data=b""), "leaked-key", change)
+    if _lacks_nul(item):
+        after = dataclasses.replace(item, data=item.data + b"\0")
+        return Mend(item, after, "pem-without-nul", f"{name}: trailing NUL added, as PEM needs it")
+    return None
+
+
+def _lacks_nul(item: Item) -> bool:
+    if item.kind not in _TEXTS or is_hmac_encrypted(item):
+        return False
+    if item.protection not in (None, kinds.PLAINTEXT):
+        return False
+    if certificates.encoding_of(item.data) != certificates.PEM or item.data[-1:] == b"\0":
+        return False
+    if item.kind in kinds.CERTIFICATES:
+        return bool(certificates.parse(item.data))
+    known = certificates.load_private_key(item.data) is not None
+    return known or certificates.is_encrypted(item.data)
