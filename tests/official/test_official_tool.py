@@ -24,7 +24,7 @@ from fixtures.tools.recipes_tlv import EC
 from tests.support import FIXTURES, IMAGES, ROOT, real_image
 
 import espcert
-from espcert import certificates, migration
+from espcert import keypairs, migration
 from espcert_formats import tlv
 
 INPUTS = FIXTURES / "inputs"
@@ -140,9 +140,9 @@ def extracted(path: Path, folder: Path) -> Extracted:
     contents = espcert.detect(espcert.open_image(path)).require()
     extract(contents, folder)
     (key,) = contents.of_kind("private_key")
-    loaded = certificates.load_private_key(key.data)
+    loaded = keypairs.load_private_key(key.data)
     assert loaded is not None
-    return Extracted(folder, ALGORITHMS[certificates.key_name(loaded)])
+    return Extracted(folder, ALGORITHMS[keypairs.key_name(loaded)])
 
 
 def by_the_tool(tool: Path, job: Job) -> bytes:
@@ -240,7 +240,7 @@ def comparable(kind: str, data: bytes) -> object:
     """The bytes without their NUL; keys by their numbers: the tool writes them as PKCS#8."""
     if kind != "private_key":
         return data.rstrip(b"\0")
-    key = certificates.load_private_key(data)
+    key = keypairs.load_private_key(data)
     assert isinstance(key, (EllipticCurvePrivateKey, RSAPrivateKey))
     return key.private_numbers()
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import FIXTURES
 
-from espcert import certificates, inspection
+from espcert import certificates, encoding, inspection, keypairs
 from espcert_formats.items import Item, Span
 
 INPUTS = FIXTURES / "inputs"
@@ -155,8 +155,8 @@ def test_the_library_is_silent_about_odd_keys() -> None:
     for data in (*ODD.values(), b"", b"\x30", b"\x30\x80", b"-----BEGIN PRIVATE KEY-----\n"):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            assert certificates.load_private_key(data) is None
-            assert not certificates.is_encrypted(data)
+            assert keypairs.load_private_key(data) is None
+            assert not keypairs.is_encrypted(data)
         assert caught == []
 
 
@@ -192,7 +192,7 @@ def test_hostile_subject_is_printable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "encoding"),
+    ("data", "expected"),
     [
         (b"", "unknown"),
         (b"\x30\x03", "der"),
@@ -202,8 +202,8 @@ def test_hostile_subject_is_printable() -> None:
         (material("ec_device.key.der"), "der"),
     ],
 )
-def test_encoding(data: bytes, encoding: str) -> None:
-    assert certificates.encoding_of(data) == encoding
+def test_encoding(data: bytes, expected: str) -> None:
+    assert encoding.encoding_of(data) == expected
 
 
 @pytest.mark.parametrize(
@@ -214,24 +214,24 @@ def test_encoding(data: bytes, encoding: str) -> None:
     ],
 )
 def test_password(name: str, encrypted: bool) -> None:
-    assert certificates.is_encrypted(material(name)) == encrypted
-    assert (certificates.load_private_key(material(name)) is None) == encrypted
+    assert keypairs.is_encrypted(material(name)) == encrypted
+    assert (keypairs.load_private_key(material(name)) is None) == encrypted
 
 
 def test_password_in_der() -> None:
     pem = material("ec_device.encrypted.key").decode().splitlines()
     import base64
 
-    assert certificates.is_encrypted(base64.b64decode("".join(pem[1:-1])))
+    assert keypairs.is_encrypted(base64.b64decode("".join(pem[1:-1])))
 
 
 def test_same_key() -> None:
-    key = certificates.load_private_key(material("ec_device.key"))
+    key = keypairs.load_private_key(material("ec_device.key"))
     mine = certificates.public_key(material("ec_device.pem"))
     other = certificates.public_key(material("ec_chain_first.pem"))
     assert key and mine and other
-    assert certificates.same_key(key, mine)
-    assert not certificates.same_key(key, other)
+    assert keypairs.same_key(key, mine)
+    assert not keypairs.same_key(key, other)
 
 
 def test_stored_form() -> None:
@@ -255,5 +255,5 @@ def test_same_certificates_whatever_the_encoding() -> None:
 def test_nothing_is_raised(data: bytes) -> None:
     info = certificates.describe(data)
     assert info.certificates >= 0
-    assert certificates.is_encrypted(data) in (True, False)
-    assert certificates.encoding_of(data) in ("pem", "der", "unknown")
+    assert keypairs.is_encrypted(data) in (True, False)
+    assert encoding.encoding_of(data) in ("pem", "der", "unknown")

@@ -17,7 +17,7 @@ from tests.ds_vectors import VECTORS, Parameters, Vector, decrypted, parameters
 from tests.support import FIXTURES, IMAGES, fixture_truth, real_image, real_truth
 from tests.toolkit.pki import context, entry, issue, item_of, make_key, tlv_image
 
-from espcert import certificates, detection, efuse, image
+from espcert import detection, efuse, image, keypairs
 from espcert.checks import ds
 from espcert.checks.context import Context
 from espcert.chips import CHIPS
@@ -38,7 +38,7 @@ SMALL, LARGE = 384, 512
 @cache
 def rsa_key(name: str) -> rsa.RSAPrivateKey:
     """A key of the fixtures."""
-    key = certificates.load_private_key((FIXTURES / "inputs" / f"{name}.key").read_bytes())
+    key = keypairs.load_private_key((FIXTURES / "inputs" / f"{name}.key").read_bytes())
     assert isinstance(key, rsa.RSAPrivateKey)
     return key
 

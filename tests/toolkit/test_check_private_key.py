@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support import real_image
 from tests.toolkit import pki
 
-from espcert import certificates, detection, hmac_peripheral, image
+from espcert import detection, hmac_peripheral, image, keypairs
 from espcert.checks import private_key
 from espcert.findings import Finding
 from espcert.keys import Keys
@@ -63,7 +63,7 @@ def test_proven(key: pki.Key, encoding: Encoding, form: Any) -> None:
     data = pki.key_bytes(key, encoding, form)
     plaintext, proven = found_in(partition(data, key, 2))
     assert (plaintext.code, plaintext.item) == ("key-plaintext", "private_key[2]")
-    assert certificates.key_name(key) in plaintext.message
+    assert keypairs.key_name(key) in plaintext.message
     assert (proven.code, proven.item) == ("key-proven", "private_key[2]")
     assert codes(partition(data + b"\0", key)) == ["key-plaintext", "key-proven"]
 
@@ -77,9 +77,9 @@ def test_mismatch(key: pki.Key, certified: pki.Key) -> None:
     assert mismatch.code == "key-mismatch"
     for one in (key, certified):
         public = one.public_key()
-        digest = certificates.key_digest(public)
+        digest = keypairs.key_digest(public)
         assert digest is not None
-        assert f"{certificates.key_name(public)} (public key {digest[:16]}...)" in mismatch.message
+        assert f"{keypairs.key_name(public)} (public key {digest[:16]}...)" in mismatch.message
 
 
 def test_the_digest_is_that_of_openssl() -> None:
@@ -87,7 +87,7 @@ def test_the_digest_is_that_of_openssl() -> None:
     import hashlib
 
     encoded = EC.public_key().public_bytes(pki.DER, PublicFormat.SubjectPublicKeyInfo)
-    assert certificates.key_digest(EC.public_key()) == hashlib.sha256(encoded).hexdigest()
+    assert keypairs.key_digest(EC.public_key()) == hashlib.sha256(encoded).hexdigest()
 
 
 @pytest.mark.parametrize("key", [EC, RSA, ED], ids=["EC", "RSA", "Ed25519"])
@@ -145,7 +145,7 @@ def test_keys_that_sign_no_handshake() -> None:
     for key, form in ((agreement, pki.PKCS8), (signing, pki.TRADITIONAL)):
         _, finding = found_in(partition(pki.key_bytes(key, pki.DER, form), EC))
         assert finding.code == "key-unreadable"
-        assert certificates.key_name(key) in finding.message
+        assert keypairs.key_name(key) in finding.message
     for encoding in (pki.DER, pki.PEM):
         assert codes(partition(pki.key_bytes(signing, encoding))) == ["key-unreadable"]
 
@@ -221,11 +221,11 @@ def test_primes_are_tested_where_nothing_else_speaks_for_the_key() -> None:
     d = pow(e, -1, lcm)
     values = (0, p * q, e, d, p, q, d % (p - 1), d % (q - 1), pow(q, -1, p))
     data = pki.tagged(0x30, b"".join(map(integer, values)))
-    private = certificates.load_private_key(data)
+    private = keypairs.load_private_key(data)
     assert private is not None
-    public = certificates.public_half(private)
+    public = keypairs.public_half(private)
     assert public is not None
-    assert certificates.signs_for(private, public)
+    assert keypairs.signs_for(private, public)
     assert codes(partition(data)) == ["key-plaintext", "key-inconsistent"]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.ds_vectors import VECTORS, Vector
 from tests.support import FIXTURES
 
-from espcert import certificates, hmac_peripheral
+from espcert import certificates, hmac_peripheral, keypairs
 
 KEY = (FIXTURES / "inputs" / "hmac_key.bin").read_bytes()
 SALT = (FIXTURES / "inputs" / "derived_salt.bin").read_bytes()
@@ -208,7 +208,7 @@ def test_the_derived_key_is_that_of_the_fixture_and_as_long_as_the_firmware_make
     assert derived is not None
     public = certificates.public_key((FIXTURES / "inputs" / "derived_device.der").read_bytes())
     assert public is not None
-    assert certificates.signs_for(derived, public)
+    assert keypairs.signs_for(derived, public)
     der = derived.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     assert len(der) == 121
 

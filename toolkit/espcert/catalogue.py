@@ -239,7 +239,7 @@ _CERTIFICATES: Final = (
     Kind(
         "issuer-missing",
         WARNING,
-        "No certificate at hand has the name of the device certificate's issuer.",
+        "No certificate at hand can be shown to be the device certificate's issuer.",
         "give the issuing CA with --ca; right where the partition holds the server's CA",
         f"{_RFC5280}, 6.1",
     ),
@@ -269,7 +269,7 @@ _CERTIFICATES: Final = (
     Kind(
         "ca-not-a-ca",
         WARNING,
-        "A certificate that issued another one is not marked as a CA.",
+        "A certificate that issued another one is not marked as a CA that may sign certificates.",
         "issue it anew with basicConstraints CA:TRUE; mbedTLS refuses such chains",
         f"{_RFC5280}, 4.2.1.9",
     ),
@@ -338,8 +338,8 @@ _PRIVATE_KEY: Final = (
     Kind(
         "key-inconsistent",
         ERROR,
-        "The private key has the public key of its certificate, yet a signature made with it "
-        "does not verify.",
+        "The private key's numbers contradict each other, or a signature made with it does not "
+        "verify.",
         "the key is damaged: provision it anew",
         "RFC 8017, 3.2; SEC 1, 3.2.1",
         AS_STORED,

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-from espcert import certificates, files
+from espcert import encoding, files
 from espcert.errors import FileError, UsageError
 from espcert_formats import items as kinds
 from espcert_formats.items import Contents, Item
@@ -15,9 +15,9 @@ from espcert_formats.items import Contents, Item
 INDEX_NAME: Final = "items.json"
 _NAMED: Final = frozenset({*kinds.CERTIFICATES, kinds.PRIVATE_KEY})
 _SUFFIXES: Final = {
-    certificates.PEM: ".pem",
-    certificates.DER: ".der",
-    certificates.UNKNOWN: ".bin",
+    encoding.PEM: ".pem",
+    encoding.DER: ".der",
+    encoding.UNKNOWN: ".bin",
 }
 
 
@@ -80,7 +80,7 @@ def _file_name(item: Item) -> str:
     if item.kind not in _NAMED:
         return f"{item.kind}_{item.index}.bin"
     number = f"_{item.index}" if item.index else ""
-    return f"{item.kind}{number}{_SUFFIXES[certificates.encoding_of(item.data)]}"
+    return f"{item.kind}{number}{_SUFFIXES[encoding.encoding_of(item.data)]}"
 
 
 def _numbered(name: str, uses: Counter[str]) -> str:
@@ -91,15 +91,15 @@ def _numbered(name: str, uses: Counter[str]) -> str:
 
 
 def _file(item: Item) -> tuple[bytes, dict[str, Any]]:
-    encoding = certificates.encoding_of(item.data)
-    is_pem = item.kind in _NAMED and encoding == certificates.PEM
+    found = encoding.encoding_of(item.data)
+    is_pem = item.kind in _NAMED and found == encoding.PEM
     payload = item.data.removesuffix(b"\0") if is_pem else item.data
     return payload, {
         "kind": item.kind,
         "index": item.index,
         "length": len(item.data),
         "nul": payload != item.data,
-        "encoding": encoding if item.kind in _NAMED else None,
+        "encoding": found if item.kind in _NAMED else None,
         "intact": item.intact,
         "flags": item.flags,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from espcert import certificates, detection
+from espcert import certificates, detection, encoding, keypairs
 from espcert.checks import structure
 from espcert.detection import Reading
 from espcert.text import printable
@@ -18,7 +18,7 @@ PASSWORD = "password"
 
 def protection_of(item: Item) -> str | None:
     """How a private key is protected; a plaintext entry may hold a key under a password."""
-    if item.protection == kinds.PLAINTEXT and certificates.is_encrypted(item.data):
+    if item.protection == kinds.PLAINTEXT and keypairs.is_encrypted(item.data):
         return PASSWORD
     return item.protection
 
@@ -58,7 +58,7 @@ def _details(item: Item) -> dict[str, Any]:
 def _certificate_details(data: bytes) -> dict[str, Any]:
     info = certificates.describe(data)
     return {
-        "encoding": certificates.encoding_of(data),
+        "encoding": encoding.encoding_of(data),
         "certificates": info.certificates,
         "subject": info.subject,
         "issuer": info.issuer,
@@ -71,11 +71,11 @@ def _certificate_details(data: bytes) -> dict[str, Any]:
 
 def _key_details(item: Item) -> dict[str, Any]:
     protection = protection_of(item)
-    key = certificates.load_private_key(item.data) if protection == kinds.PLAINTEXT else None
+    key = keypairs.load_private_key(item.data) if protection == kinds.PLAINTEXT else None
     return {
         "protection": protection,
-        "encoding": certificates.encoding_of(item.data),
-        "algorithm": None if key is None else certificates.key_name(key),
+        "encoding": encoding.encoding_of(item.data),
+        "algorithm": None if key is None else keypairs.key_name(key),
     }
 
 

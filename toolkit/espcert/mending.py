@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from espcert import certificates
+from espcert import certificates, encoding, keypairs
 from espcert.checks.context import is_hmac_encrypted
 from espcert.checks.ecdsa import is_leaked
 from espcert.findings import item_name
@@ -49,9 +49,9 @@ def _lacks_nul(item: Item) -> bool:
         return False
     if item.protection not in (None, kinds.PLAINTEXT):
         return False
-    if certificates.encoding_of(item.data) != certificates.PEM or item.data[-1:] == b"\0":
+    if encoding.encoding_of(item.data) != encoding.PEM or item.data[-1:] == b"\0":
         return False
     if item.kind in kinds.CERTIFICATES:
         return bool(certificates.parse(item.data))
-    known = certificates.load_private_key(item.data) is not None
-    return known or certificates.is_encrypted(item.data)
+    known = keypairs.load_private_key(item.data) is not None
+    return known or keypairs.is_encrypted(item.data)

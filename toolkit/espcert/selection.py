@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from espcert import certificates
+from espcert import certificates, keypairs
 from espcert.checks.ds import missing_parts
 from espcert.errors import UsageError
 from espcert.findings import item_name
@@ -136,12 +136,12 @@ def _require_fit(kept: Sequence[Item], option: str, certificate: bytes) -> None:
     for item in kept:
         fits = True
         if item.kind == kinds.PRIVATE_KEY and item.protection == kinds.PLAINTEXT:
-            private = certificates.load_private_key(item.data)
-            fits = private is None or certificates.same_key(private, public)
+            private = keypairs.load_private_key(item.data)
+            fits = private is None or keypairs.same_key(private, public)
         elif item.kind == kinds.DS_CONTEXT:
-            fits = certificates.key_name(public) == f"RSA {item.rsa_bits}"
+            fits = keypairs.key_name(public) == f"RSA {item.rsa_bits}"
         if item.index == 0 and not fits:
-            message = f"the certificate's key ({certificates.key_name(public)}) is not that of"
+            message = f"the certificate's key ({keypairs.key_name(public)}) is not that of"
             raise UsageError(
                 "other-certificate", f"{option}: {message} the {item.kind} in the image"
             )

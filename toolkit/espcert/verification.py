@@ -13,7 +13,7 @@ from espcert.chips import CHIPS, Chip
 from espcert.detection import Reading
 from espcert.errors import UsageError
 from espcert.findings import SEVERITIES, Finding, worst
-from espcert.keys import NO_KEYS, Keys
+from espcert.keys import HMAC_KEY_LENGTH, NO_KEYS, Keys
 from espcert_formats.items import Contents
 
 if TYPE_CHECKING:
@@ -71,8 +71,6 @@ def means(
     `hmac_key` is 32 bytes. `at` without a time zone is UTC, None is now. Raises UsageError for
     what is not what it should be.
     """
-    from espcert.keys import HMAC_KEY_LENGTH
-
     if chip is not None and chip not in CHIPS:
         raise UsageError("unknown-chip", f"{chip!r}: none of {', '.join(CHIPS)}")
     if hmac_key is not None and len(hmac_key) != HMAC_KEY_LENGTH:
@@ -112,9 +110,9 @@ def _version(text: str) -> tuple[int, int, int]:
 
 
 def _signing_key(data: bytes) -> PublicKeyTypes:
-    from espcert import certificates
+    from espcert import keypairs
 
-    key = certificates.load_public_key(data)
+    key = keypairs.load_public_key(data)
     if key is None:
         raise UsageError(
             "bad-signing-key", "--signing-key: neither a public nor a private key (PEM or DER)"

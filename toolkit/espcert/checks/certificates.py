@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from espcert import certificates
+from espcert import certificates, keypairs
 from espcert.checks.context import Context
 from espcert.findings import Finding, item_name
 from espcert_formats import items as kinds
@@ -119,7 +119,7 @@ def _strength(certificate: Certificate) -> Iterator[tuple[str, str]]:
     bits = getattr(key, "key_size", None)
     least = MIN_CURVE_BITS if hasattr(key, "curve") else MIN_RSA_BITS
     if key is not None and bits is not None and bits < least:
-        name = certificates.key_name(key)
+        name = keypairs.key_name(key)
         yield "weak-key", f"its key is {name}, expected {least} bits or more"
     digest = WEAK_DIGESTS.get(certificates.digest_name(certificate) or "")
     if digest is not None and not _is_self_signed(certificate):

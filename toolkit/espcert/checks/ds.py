@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from espcert import certificates, hmac_peripheral
+from espcert import hmac_peripheral, keypairs
 from espcert.checks.context import Context
 from espcert.chips import DS_RSA_BITS, MAX_EFUSE_KEY_ID, Chip
 from espcert.findings import Finding, item_name
@@ -313,7 +313,7 @@ def _round(n: int, e: int, d: int, primes: tuple[int, int]) -> bool:
         private = numbers.private_key(unsafe_skip_rsa_key_validation=True)
     except ValueError:
         return False
-    return certificates.signs_for(private, private.public_key())
+    return keypairs.signs_for(private, private.public_key())
 
 
 def _inconsistent(opened: _Opened) -> str:

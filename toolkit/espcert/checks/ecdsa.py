@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from espcert import certificates
+from espcert import keypairs
 from espcert.checks import private_key
 from espcert.checks.context import Context, is_hmac_encrypted
 from espcert.chips import Chip
@@ -60,10 +60,7 @@ def is_leaked(item: Item) -> bool:
         item.kind == kinds.PRIVATE_KEY
         and item.protection == kinds.ECDSA_PERIPHERAL
         and item.intact is not False
-        and (
-            certificates.is_encrypted(item.data)
-            or certificates.load_private_key(item.data) is not None
-        )
+        and (keypairs.is_encrypted(item.data) or keypairs.load_private_key(item.data) is not None)
     )
 
 
@@ -78,8 +75,8 @@ def _leak(item: Item, context: Context) -> Iterator[Finding]:
         f"entry carries {what} (length {len(item.data)}), expected none"
     )
     yield Finding("leaked-key", message, name, item.offset)
-    password = context.key_password if certificates.is_encrypted(item.data) else None
-    private = certificates.load_private_key(item.data, password)
+    password = context.key_password if keypairs.is_encrypted(item.data) else None
+    private = keypairs.load_private_key(item.data, password)
     if private is not None:
         yield from private_key.judge(private, item, context)
 
@@ -115,7 +112,7 @@ def _curve_name(public: PublicKeyTypes | None) -> str | None:
 
 def _curve(item: Item, public: PublicKeyTypes | None, chip: Chip | None) -> Iterator[Finding]:
     name, curve = item_name(item.kind, item.index), _curve_name(public)
-    shown = "" if public is None else certificates.key_name(public)
+    shown = "" if public is None else keypairs.key_name(public)
     if public is not None and curve not in CURVES:
         message = f"{name}: the device certificate's key is {shown}, expected P-192, P-256 or P-384"
         yield Finding("ecdsa-curve", message, name, item.offset)
@@ -183,7 +180,7 @@ def _compared(item: Item, lookup: Lookup, public: PublicKeyTypes, curve: str) ->
     """The key of an eFuse block against the device certificate."""
     name, where = item_name(item.kind, item.index), lookup.where or "the eFuse dump"
     private = _private_key(lookup.key or b"", curve)
-    if private is not None and certificates.signs_for(private, public):
+    if private is not None and keypairs.signs_for(private, public):
         message = f"{name}: the key in {where} is that of the device certificate"
         return Finding("ecdsa-proven", message, name, item.offset)
     if any(code == "efuse-purpose" for code, _ in lookup.problems):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from espcert import certificates
+from espcert import encoding
 from espcert.checks.context import Context
 from espcert.findings import Finding, item_name
 from espcert_formats import items as kinds
@@ -25,11 +25,11 @@ def check(context: Context) -> Iterator[Finding]:
 
 
 def _problems(data: bytes) -> Iterator[tuple[str, str]]:
-    if certificates.encoding_of(data) == certificates.PEM:
+    if encoding.encoding_of(data) == encoding.PEM:
         if data[-1:] != b"\0":
             yield "pem-without-nul", "PEM that ends without a NUL, expected one as its last byte"
         return
-    end = certificates.der_end(data)
+    end = encoding.der_end(data)
     if end is not None and end < len(data) and not data[end:].strip(b"\0"):
         more = len(data) - end
         nuls = "a NUL" if more == 1 else f"{more} NULs"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from espcert import certificates, hmac_peripheral
+from espcert import hmac_peripheral, keypairs
 from espcert.checks import private_key
 from espcert.checks.context import Context, is_hmac_encrypted
 from espcert.findings import Finding, item_name
@@ -120,9 +120,9 @@ def _stored(item: Item, bench: _Bench) -> bytes:
 
 
 def _opened_key(item: Item, plaintext: bytes, bench: _Bench) -> Iterator[Finding]:
-    locked = certificates.is_encrypted(plaintext)
+    locked = keypairs.is_encrypted(plaintext)
     password = bench.context.key_password if locked else None
-    private = certificates.load_private_key(plaintext, password)
+    private = keypairs.load_private_key(plaintext, password)
     if private is not None:
         found = list(private_key.judge(private, item, bench.context))
         yield from found
@@ -170,8 +170,8 @@ def _judged(private: EllipticCurvePrivateKey | None, item: Item, bench: _Bench) 
     if public is None:
         text = f"derived from {origin}; there is no readable device certificate to compare with"
         return _finding("key-not-proven", item, text)
-    if certificates.signs_for(private, public):
+    if keypairs.signs_for(private, public):
         text = f"derived from {origin}, it is that of the device certificate"
         return _finding("hmac-proven", item, text)
     text = f"what {origin} give is another key, expected that of the device certificate"
-    return _finding("derived-foreign", item, f"{text} ({certificates.key_name(public)})")
+    return _finding("derived-foreign", item, f"{text} ({keypairs.key_name(public)})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from espcert import certificates
+from espcert import keypairs
 from espcert.checks.context import Context
 from espcert.findings import Finding, item_name
 from espcert_formats import items as kinds
@@ -26,15 +26,15 @@ def check(context: Context) -> Iterator[Finding]:
 
 
 def _check(item: Item, context: Context) -> Iterator[Finding]:
-    if certificates.is_encrypted(item.data):
+    if keypairs.is_encrypted(item.data):
         yield from _encrypted(item, context)
         return
-    private = certificates.load_private_key(item.data)
+    private = keypairs.load_private_key(item.data)
     if private is None:
         text = f"{len(item.data)} bytes, expected a private key in PEM or DER that is whole"
         yield _finding("key-unreadable", item, text)
         return
-    text = f"{certificates.key_name(private)} in plain text, {len(item.data)} bytes"
+    text = f"{keypairs.key_name(private)} in plain text, {len(item.data)} bytes"
     yield _finding("key-plaintext", item, text)
     yield from judge(private, item, context)
 
@@ -44,7 +44,7 @@ def _encrypted(item: Item, context: Context) -> Iterator[Finding]:
         text = "under a password, and none was given, so that it is not known which key it is"
         yield _finding("key-encrypted", item, text)
         return
-    private = certificates.load_private_key(item.data, context.key_password)
+    private = keypairs.load_private_key(item.data, context.key_password)
     if private is None:
         text = (
             "the password that was given does not open it; "
@@ -57,20 +57,20 @@ def _encrypted(item: Item, context: Context) -> Iterator[Finding]:
 
 def judge(private: PrivateKeyTypes, item: Item, context: Context) -> Iterator[Finding]:
     """What a private key that was opened is worth, beside the device certificate of its index."""
-    own = certificates.public_half(private)
-    if own is None or not certificates.can_sign(private):
-        most = certificates.MAX_RSA_BITS
-        text = f"{certificates.key_name(private)}, expected ECDSA, or RSA of {most} bits at most"
+    own = keypairs.public_half(private)
+    if own is None or not keypairs.can_sign(private):
+        most = keypairs.MAX_RSA_BITS
+        text = f"{keypairs.key_name(private)}, expected ECDSA, or RSA of {most} bits at most"
         yield _finding("key-unreadable", item, text)
         return
     public = context.device_key(item.index)
     if public is None:
         yield _by_itself(private, item)
-    elif not certificates.same_key(private, public):
+    elif not keypairs.same_key(private, public):
         certificate = item_name(kinds.DEVICE_CERT, item.index)
         text = f"{_described(own)}, while {certificate} has {_described(public)}"
         yield _finding("key-mismatch", item, text)
-    elif certificates.signs_for(private, public):
+    elif keypairs.signs_for(private, public):
         certificate = item_name(kinds.DEVICE_CERT, item.index)
         text = f"{_described(own)}: that of {certificate}, and a signature made with it verifies"
         yield _finding("key-proven", item, text)
@@ -82,8 +82,8 @@ def judge(private: PrivateKeyTypes, item: Item, context: Context) -> Iterator[Fi
 
 def _by_itself(private: PrivateKeyTypes, item: Item) -> Finding:
     certificate = item_name(kinds.DEVICE_CERT, item.index)
-    name = certificates.key_name(private)
-    if not certificates.is_sound(private):
+    name = keypairs.key_name(private)
+    if not keypairs.is_sound(private):
         text = (
             f"{name}, whose numbers contradict each other, so that it signs nothing that verifies"
         )
@@ -93,9 +93,9 @@ def _by_itself(private: PrivateKeyTypes, item: Item) -> Finding:
 
 
 def _described(public: PublicKeyTypes) -> str:
-    digest = certificates.key_digest(public) or ""
+    digest = keypairs.key_digest(public) or ""
     shown = f" (public key {digest[:_DIGEST_SHOWN]}...)" if digest else ""
-    return certificates.key_name(public) + shown
+    return keypairs.key_name(public) + shown
 
 
 def _finding(code: str, item: Item, text: str) -> Finding:

@@ -1,0 +1,32 @@
+"""Calls into parsers of hostile bytes: no warning reaches a terminal, no exception a caller."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def no_warnings() -> Iterator[None]:
+    """What the library warns of odd certificates goes nowhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def or_none(action: Callable[[], T]) -> T | None:
+    """The result, or None where the bytes cannot be read."""
+    try:
+        return action()
+    except Exception:  # noqa: BLE001 - parsers of hostile ASN.1 raise what they please
+        return None
+
+
+def quietly(action: Callable[[], T]) -> T | None:
+    """The result without warnings, or None where the bytes cannot be read."""
+    with no_warnings():
+        return or_none(action)
