@@ -14,6 +14,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -27,12 +28,16 @@ from espcert.errors import UnreadableError
 TLV_MAGIC: Final = b"\x11\xba\x5e\xba"
 TLV_SEALS: Final = (8, 9)
 TLV_INTEGRITY: Final = 9
+TLV_KEY: Final = 2
 TLV_DS_DATA: Final = 3
 TLV_CONTEXT: Final = 4
 
 TLV_NAMES: Final = {0: "ca_cert", 1: "device_cert", 2: "private_key", 3: "ds_", 4: "ds_context"}
 """How `changes` name the entries of the fixtures that need a code accepted."""
 NAMELESS: Final = "bytes that belong to no item"
+
+IN_EFUSE: Final = 0x08
+"""Flags of a key in the ECDSA peripheral."""
 
 CUST_FLASH_DS_MAGIC: Final = (36, b"\x78\x56\x34\x12")
 CUST_FLASH_KEY_ID: Final = 32
@@ -44,7 +49,7 @@ ENTRY_CUT: Final = "cut at the boundary of a TLV entry"
 OTHER_KEY_ID: Final = "another valid efuse_key_id in cust_flash"
 REPAIR: Final = "the fixture's own damage repaired"
 
-AT: Final = migration.Options().at
+AT: Final = datetime.now(timezone.utc)
 """One clock for a whole run."""
 
 
@@ -92,6 +97,21 @@ def walk(data: bytes) -> list[Entry]:
 def material(entries: list[Entry]) -> Counter[Material]:
     """The intact entries as a multiset, seals aside."""
     return Counter(e.material for e in entries if e.intact and e.type not in TLV_SEALS)
+
+
+def mended(entries: list[Entry]) -> Counter[Material]:
+    """The same as `migrate` mends it: PEM gets its NUL, a key that is held in eFuse goes."""
+    return Counter(
+        (kind, subtype, flags, _mended(kind, flags, data))
+        for kind, subtype, flags, data in material(entries).elements()
+    )
+
+
+def _mended(kind: int, flags: int, data: bytes) -> bytes:
+    if kind == TLV_KEY and flags == IN_EFUSE:
+        return b""
+    lacks_nul = data.startswith(b"-----BEGIN ") and not data.endswith(b"\0")
+    return data + b"\0" if kind <= TLV_KEY and lacks_nul else data
 
 
 def facts(entries: Counter[Material]) -> Iterator[str]:
@@ -287,7 +307,7 @@ def entry_ends(data: bytes) -> list[int]:
 
 def _exempt(fixture: Fixture, damaged: bytes, found: Counter[Material]) -> Exempt | None:
     end = _entry_cut(fixture, damaged)
-    if end is not None and found == fixture.baseline & material(walk(fixture.data[:end])):
+    if end is not None and found == fixture.baseline & mended(walk(fixture.data[:end])):
         return Exempt(ENTRY_CUT, end)
     if _is_other_key_id(fixture, damaged, found):
         return Exempt(OTHER_KEY_ID, CUST_FLASH_KEY_ID)

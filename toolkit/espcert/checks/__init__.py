@@ -18,6 +18,7 @@ from espcert.checks import (
 )
 from espcert.checks.context import Context
 from espcert.findings import Finding
+from espcert.quiet import no_warnings
 
 CHECKS: Final[tuple[Callable[[Context], Iterator[Finding]], ...]] = (
     structure.check,
@@ -35,4 +36,5 @@ CHECKS: Final[tuple[Callable[[Context], Iterator[Finding]], ...]] = (
 
 def run(context: Context) -> list[Finding]:
     """All findings on an image that was read."""
-    return [finding for check in CHECKS for finding in check(context)]
+    with no_warnings():
+        return [finding for check in CHECKS for finding in check(context)]

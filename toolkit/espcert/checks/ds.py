@@ -306,10 +306,8 @@ def _round(n: int, e: int, d: int, primes: tuple[int, int]) -> bool:
 
     p, q = primes
     public = rsa.RSAPublicNumbers(e, n)
-    numbers = rsa.RSAPrivateNumbers(
-        p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q), public
-    )
     try:
+        numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
         private = numbers.private_key(unsafe_skip_rsa_key_validation=True)
     except ValueError:
         return False
