@@ -116,7 +116,7 @@ def test_the_table_of_commands_names_every_verb() -> None:
 def test_the_table_of_codes_names_every_code_that_leaves_something_out() -> None:
     from espcert.catalogue import ACCEPTABLE, AS_STORED, CATALOGUE
 
-    section = README.split("`--accept CODE` takes what is refused")[1].split("## Layouts")[0]
+    section = README.split("`--accept CODE` takes what is refused,")[1].split("## Layouts")[0]
     named = re.findall(r"`([a-z]+(?:-[a-z]+)+)`", "\n".join(re.findall(r"^\|.*", section, re.M)))
     assert set(named) == {code for code in ACCEPTABLE if CATALOGUE[code].accepted != AS_STORED}
 

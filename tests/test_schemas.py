@@ -132,8 +132,8 @@ def test_verify(name: str) -> None:
         espcert.verify(reading),
         espcert.verify(reading, chip="esp32c5", firmware="2.4.0", hmac_key=bytes(32)),
     ):
-        for strict in (False, True):
-            shown = verification.to_json(reading, found, strict=strict)
+        for judged in ("ok", "warning", "error"):
+            shown = verification.to_json(reading, found, judged)
             assert errors("verify", as_printed(path, shown)) == []
 
 
@@ -201,7 +201,7 @@ def samples() -> dict[str, Object]:
     found = {
         "detect": detection.to_json(reading),
         "inspect": inspection.to_json(reading),
-        "verify": verification.to_json(refused, espcert.verify(refused)),
+        "verify": verification.to_json(refused, espcert.verify(refused), "ok"),
         "migrate": migration.to_json(espcert.migrate(refused), None),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }
@@ -269,6 +269,7 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "serial": ["0x1f", "1F", 31],
     "severity": ["fatal", None],
     "verdict": ["fatal", "info", None],
+    "proven": ["yes", 1],
     "code": ["Item CRC", None],
     "efuse_block": ["6", 256],
     "output": [1],

@@ -34,7 +34,14 @@ OWN_OPTIONS = {
         *("--output", "-o", "--size", "--accept", "--device-cert", "--ca-cert", "--no-integrity"),
         *("--dry-run", "--force", *PROOFS),
     ),
-    "verify": (*PROOFS, "--firmware", "--signing-key", "--strict", "--list-findings"),
+    "verify": (
+        *PROOFS,
+        "--firmware",
+        "--signing-key",
+        "--strict",
+        "--require-proof",
+        "--list-findings",
+    ),
 }
 
 each_verb = pytest.mark.parametrize("verb", VERBS)

@@ -31,7 +31,8 @@ def test_json_has_all_of_detect_and_the_findings() -> None:
     for finding in found["findings"]:
         assert set(finding) == {"code", "severity", "message", "item", "offset", "hint"}
         assert finding["severity"] == CATALOGUE[finding["code"]].severity
-    for added in ("verdict", "findings"):
+    assert found["proven"] is True
+    for added in ("verdict", "proven", "findings"):
         found.pop(added)
     assert found == detected
 
@@ -60,7 +61,7 @@ def test_strict_counts_warnings_as_errors() -> None:
     strict = run("verify", "--json", "--strict", image, *AT)
     assert strict.code == 1
     assert strict.object["verdict"] == "error"
-    assert "NOT SOUND (--strict)" in run("verify", "--strict", image, *AT).out
+    assert "NOT SOUND, as it was asked to be strict" in run("verify", "--strict", image, *AT).out
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,45 @@ def test_the_ds_key_is_proven_with_its_hmac_key(tmp_path: Path) -> None:
     assert "ds-wrong-key" in codes(DS, "--hmac-key", other)
 
 
+def test_a_key_that_is_not_proven_can_be_made_an_error() -> None:
+    for name in ("tlv_ds_c3", "tlv_hmac_derived", "tlv_ecdsa_peripheral", "tlv_password"):
+        open_question = run("verify", "--json", fixture(name), *AT)
+        assert (open_question.code, open_question.object["proven"]) == (0, False)
+        required = run("verify", "--json", fixture(name), "--require-proof", *AT)
+        assert (required.code, required.object["verdict"]) == (1, "error")
+    for options in (["--hmac-key", KEY], ["--hmac-key", KEY, "--strict"]):
+        proven = run("verify", "--json", DS, "--require-proof", *options, *AT)
+        assert (proven.code, proven.object["proven"]) == (0, True)
+    assert run("verify", "--json", fixture("tlv_ca_only"), *AT).object["proven"] is None
+
+
+def test_several_versions_and_several_ca_files_all_count() -> None:
+    old = run("verify", "--json", GOOD, "--firmware", "1.0.3", "--firmware", "2.9.3", *AT)
+    assert old.code == 1
+    assert "firmware-unread" in {finding["code"] for finding in old.object["findings"]}
+    cas = ("--ca", material("ec_ca.pem"), "--ca", material("rsa_ca.pem"))
+    assert "not-issued-by-ca" not in codes(GOOD, *cas)
+
+
+def test_the_chip_of_an_efuse_dump_is_the_modules() -> None:
+    dump = FIXTURES / "efuse" / "esp32.token.txt"
+    assert "ds-chip" in codes(DS, "--efuse", dump)
+
+
+@pytest.mark.parametrize("chip", ["ESP32-C3", "ESP32C3", "esp32-c3", "esp32_c3"])
+def test_a_chip_may_be_written_as_its_maker_does(chip: str) -> None:
+    assert run("verify", DS, "--chip", chip, *AT).code == 0
+
+
+def test_many_images_are_summed_up(tmp_path: Path) -> None:
+    (tmp_path / "erased.bin").write_bytes(b"\xff" * 0x2000)
+    images = (GOOD, fixture("tlv_ca_only"), fixture("tlv_damaged_ca"), tmp_path / "erased.bin")
+    found = run("verify", *images, *AT)
+    assert found.code == 3
+    said = "4 images: 2 sound (1 with warnings), 1 not sound, 1 could not be read"
+    assert found.out.splitlines()[-1] == said
+
+
 def test_the_real_ds_image_is_proven_with_key_file_and_efuse_image(tmp_path: Path) -> None:
     names = ("partition.bin", "hmac_key.bin", "qemu_efuse.bin")
     paths = [tmp_path / name for name in names]
@@ -126,6 +166,7 @@ def test_the_real_ds_image_is_proven_with_key_file_and_efuse_image(tmp_path: Pat
         ("--efuse", b"", "eFuse"),
         ("--ca", b"no certificate", "--ca"),
         ("--signing-key", b"no key", "--signing-key"),
+        ("--key-password-file", b"\n", "--key-password-file"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(
@@ -206,6 +247,7 @@ def test_quiet_prints_errors_only() -> None:
     found = run("verify", "--quiet", fixture("tlv_damaged_ca"), *AT)
     assert found.out == ""
     assert "NOT SOUND" in found.err
+    assert "[item-crc]" in found.err
 
 
 def test_the_catalogue_is_printed_and_is_the_page() -> None:

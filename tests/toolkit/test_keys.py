@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,19 @@ def test_block_that_the_dump_does_not_have(given_key: bytes | None, key_id: int)
 
 def test_all_problems_at_once() -> None:
     assert codes(Keys(OTHER, dump(UP)).for_ds(0)) == ["efuse-purpose", "efuse-key-differs"]
-    assert codes(Keys(None, dump()).for_ds(0)) == ["efuse-purpose", "efuse-key-unreadable"]
+    read_protected = replace_key(dump(UP), None)
+    assert codes(Keys(None, read_protected).for_ds(0)) == ["efuse-purpose", "efuse-key-unreadable"]
+
+
+def replace_key(found: EfuseDump, key: bytes | None) -> EfuseDump:
+    return replace(found, blocks=tuple(replace(block, key=key) for block in found.blocks))
+
+
+def test_a_blank_block_is_not_burned_for_another_purpose() -> None:
+    lookup = Keys(None, dump()).for_ds(0)
+    assert codes(lookup) == ["efuse-key-missing"]
+    assert "blank" in lookup.problems[0][1]
+    assert codes(Keys(KEY, dump()).for_ds(0)) == ["efuse-key-missing"]
 
 
 def test_real_module() -> None:
@@ -122,7 +135,7 @@ def test_real_module() -> None:
     for chip in (None, "esp32c3"):
         both = Keys(key, efuse.read(image, chip))
         assert both.for_ds(1) == Lookup(key, "the HMAC key given")
-        assert codes(both.for_ds(0)) == ["efuse-purpose", "efuse-key-unreadable"]
+        assert codes(both.for_ds(0)) == ["efuse-key-missing"]
 
 
 # --- HMAC key for encrypted entries and derived keys -------------------------------------------

@@ -97,7 +97,7 @@ _STRUCTURE: Final = (
         "nvs-repair",
         INFO,
         "A power loss left something that the firmware repairs when it mounts the partition.",
-        "nothing: the values read here are those after the repair",
+        "nothing to do: the values read here are those after the repair",
         f"{_NVS}: Page::mLoadEntryTable, PageManager::load, Storage::init",
     ),
     Kind(
@@ -111,7 +111,7 @@ _STRUCTURE: Final = (
         "nvs-old-value",
         INFO,
         "Erased NVS entries still hold old values of a credential.",
-        "nothing: firmware does not read them",
+        "nothing to do: firmware does not read them",
         f"{_NVS}: an erased item changes its state bits only",
     ),
     Kind(
@@ -139,14 +139,14 @@ _STRUCTURE: Final = (
         "end-marker",
         INFO,
         "ff ff 00 00 lies behind the last entry, where appending on the device needs erased flash.",
-        "it blocks appending entries on the device; it becomes 0xff",
+        "it blocks appending entries on the device; migrate makes it 0xff",
         f"esp-secure-cert-tool 2.2.0 to 2.3.7; {_TLV_WRITE}",
     ),
     Kind(
         "reserved-bytes",
         INFO,
         "Reserved bytes or padding are not as today's writers leave them.",
-        "they hold nothing and become zeros when written anew",
+        "they hold nothing; migrate makes them zeros where it writes the entries anew",
         "SCM, esp_secure_cert_tlv_private.h",
     ),
     Kind(
@@ -168,21 +168,21 @@ _STRUCTURE: Final = (
         "unknown-entry",
         INFO,
         "The entry's type has no meaning in any release; firmware steps over it.",
-        "nothing, if an application of yours wrote it",
+        "nothing to do, if an application of yours wrote it",
         "SCM, esp_secure_cert_tlv_config.h",
     ),
     Kind(
         "missing-device-cert",
         WARNING,
         "The partition holds no intact device certificate.",
-        "give it with --device-cert, or embed it in firmware",
+        "`migrate --device-cert` supplies it; right where firmware embeds it",
         "IDF v4.4, examples/protocols/mqtt/ssl_ds: firmware may embed it",
     ),
     Kind(
         "missing-ca-cert",
         WARNING,
         "The partition holds no intact CA certificate.",
-        "give it with --ca-cert if firmware reads it from here",
+        "`migrate --ca-cert` supplies it; right where firmware embeds it or needs none",
         f"{_TLV_READ}, esp_secure_cert_get_ca_cert",
     ),
     Kind(
@@ -204,7 +204,7 @@ _STRUCTURE: Final = (
         "der-with-nul",
         INFO,
         "A DER structure is followed by a NUL that does not belong to it.",
-        "nothing: parsers stop at the end of the structure",
+        "nothing to do: parsers stop at the end of the structure",
         "esp-secure-cert-tool 0.9.0 to 0.9.5",
     ),
 )
@@ -265,6 +265,13 @@ _CERTIFICATES: Final = (
         "The device certificate is signed with its own key; no CA vouches for it.",
         "right only where the server knows each certificate",
         f"{_RFC5280}, 3.2",
+    ),
+    Kind(
+        "issuer-proven",
+        INFO,
+        "The device certificate was signed with the key of a certificate at hand.",
+        "nothing to do",
+        f"{_RFC5280}, 6.1",
     ),
     Kind(
         "ca-not-a-ca",
@@ -348,14 +355,14 @@ _PRIVATE_KEY: Final = (
         "key-not-proven",
         INFO,
         "There is no device certificate to compare the private key with; it is sound by itself.",
-        "nothing, if firmware embeds the certificate",
+        "nothing to do, if firmware embeds the certificate",
         "RFC 8446, 4.4.3",
     ),
     Kind(
         "key-proven",
         INFO,
         "The private key belongs to the device certificate: a signature made with it verifies.",
-        "nothing",
+        "nothing to do",
         "RFC 8446, 4.4.3",
     ),
 )
@@ -404,8 +411,9 @@ _DS_PERIPHERAL: Final = (
     Kind(
         "ds-proven",
         INFO,
-        "The DS ciphertext opens with the HMAC key and holds the key of the device certificate.",
-        "nothing",
+        "The DS ciphertext opens with the HMAC key and holds a sound RSA key: that of the device "
+        "certificate, where there is one.",
+        "nothing to do",
         _DS,
     ),
     Kind(
@@ -549,7 +557,7 @@ _HMAC: Final = (
         "hmac-proven",
         INFO,
         "With the HMAC key the entry opens, or the key is derived, and fits the certificate.",
-        "nothing",
+        "nothing to do",
         _TLV_WRITE,
     ),
     Kind(
@@ -598,13 +606,13 @@ _EFUSES: Final = (
         "efuse-key-unreadable",
         INFO,
         "The eFuse block of the key is read-protected or all zero in the dump: not readable.",
-        "nothing if --hmac-key gives the key; else give it, if it was kept",
+        "nothing to do if --hmac-key gives the key; else give it, if it was kept",
         _EFUSE,
     ),
     Kind(
         "efuse-key-missing",
         ERROR,
-        "The dump has no key block that can hold the key that the partition needs.",
+        "The dump has no key block that holds the key that the partition needs, or it is blank.",
         "check that the dump is this module's",
         f"{_EFUSE}; {_TLV_READ}",
         AS_STORED,
@@ -632,7 +640,7 @@ _SEALS: Final = (
         "integrity-valid",
         INFO,
         "The integrity entry is the SHA-256 of all bytes before it.",
-        "nothing",
+        "nothing to do",
         f"{_TLV_READ}, esp_secure_cert_verify_partition_integrity",
     ),
     Kind(
@@ -655,14 +663,14 @@ _SEALS: Final = (
         "integrity-several",
         INFO,
         "There are several integrity entries; firmware checks the last one in flash.",
-        "nothing: the last one covers the others",
+        "nothing to do: the last one covers the others",
         f"{_TLV_READ}, esp_secure_cert_verify_partition_integrity; seen in 2.9.3",
     ),
     Kind(
         "integrity-uncovered",
         WARNING,
         "Entries lie behind the last integrity entry, which does not protect them.",
-        "append an integrity entry, or migrate",
+        "append an integrity entry behind them, if they are to be protected",
         f"{_TLV_READ}, esp_secure_cert_verify_partition_integrity; seen in 2.9.3",
     ),
     Kind(
@@ -724,7 +732,8 @@ _SEALS: Final = (
         ERROR,
         "A signature block lies behind the end of the entries, or there is none of subtype 0: "
         "firmware never looks at it.",
-        "sign the partition without padding; esp-secure-cert-tool 2.6.1 appends to padded files",
+        "sign it so that the blocks follow the entries, subtype 0 first; tool 2.6.1 puts them "
+        "behind the padding",
         "SCM, tools/configure_esp_secure_cert.py; seen with tool 2.6.1",
         AS_STORED,
     ),
@@ -771,7 +780,7 @@ _FIRMWARE: Final = (
         "firmware-unread",
         ERROR,
         "The firmware component of the version given does not read something of the partition.",
-        "change the component's version or build, or migrate the partition to a form that it reads",
+        "change the component's version or build; `migrate` turns old layouts into current TLV",
         "SCM, Changelog.md and the commits named in the finding",
     ),
     Kind(
@@ -792,7 +801,7 @@ _FIRMWARE: Final = (
         "firmware-ignores",
         INFO,
         "The firmware component of the version given steps over an entry that later ones use.",
-        "nothing, if firmware does without it",
+        "nothing to do, if firmware does without it",
         "SCM, Changelog.md and the commits named in the finding",
     ),
 )
@@ -810,7 +819,7 @@ _MIGRATION: Final = (
         "does-not-fit",
         ERROR,
         "`migrate` cannot fit the items into the partition.",
-        "give the partition a larger size with --size",
+        "a larger --size helps up to 64 KiB less 16 bytes, which is all that firmware reads",
         _TLV_READ,
     ),
     Kind(

@@ -33,12 +33,12 @@ def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError("not-found", f"{name}: no such file") from error
     except IsADirectoryError as error:
-        raise UsageError("is-directory", f"{name}: is a directory, not an image") from error
+        raise UsageError("is-directory", f"{name}: is a directory, not a file") from error
     except ValueError as error:
         raise UsageError("not-found", f"{name!r}: not a file name") from error
     except OSError as error:
         if os.path.isdir(name):  # noqa: PTH112 - it never raises; Windows refuses directories
-            raise UsageError("is-directory", f"{name}: is a directory, not an image") from error
+            raise UsageError("is-directory", f"{name}: is a directory, not a file") from error
         raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
     if len(data) > limit:
         raise UnreadableError(

@@ -59,6 +59,8 @@ class Keys:
         block = self.efuse.block(key_id)
         if block is None:
             return self._given(_missing(f"BLOCK_KEY{key_id}"))
+        if block.key is None and not block.read_protected and _purposes(block) == ("USER",):
+            return self._given(_blank(block))
         return self._hmac_key_of(block, _purpose_problems(block, _FOR_DS))
 
     def hmac_up(self) -> Lookup:
@@ -157,6 +159,11 @@ def _where(blocks: Iterable[KeyBlock]) -> str:
 
 def _missing(what: str) -> Problem:
     return "efuse-key-missing", f"the eFuse dump has no {what}"
+
+
+def _blank(block: KeyBlock) -> Problem:
+    text = "is blank: all zero, without a purpose, so that no key was ever burned into it"
+    return "efuse-key-missing", f"{_where([block])} {text}"
 
 
 def _unreadable(block: KeyBlock) -> Problem:

@@ -36,7 +36,10 @@ def mends(items: Iterable[Item]) -> list[Mend]:
 def _mend(item: Item) -> Mend | None:
     name = item_name(item.kind, item.index)
     if is_leaked(item):
-        change = f"{name}: plaintext key of {len(item.data)} bytes → empty entry (held in eFuse)"
+        change = (
+            f"{name}: plaintext key of {len(item.data)} bytes → empty entry, as the key is held in "
+            "eFuse; if it was never burned there, the old dump is its only copy"
+        )
         return Mend(item, dataclasses.replace(item, data=b""), "leaked-key", change)
     if _lacks_nul(item):
         after = dataclasses.replace(item, data=item.data + b"\0")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from espcert import checks, detection
 from espcert.catalogue import ERROR, INFO, WARNING
+from espcert.checks import firmware as firmware_check
 from espcert.checks.context import Context
 from espcert.chips import CHIPS, Chip
 from espcert.detection import Reading
 from espcert.errors import UsageError
 from espcert.findings import SEVERITIES, Finding, worst
 from espcert.keys import HMAC_KEY_LENGTH, NO_KEYS, Keys
+from espcert_formats import items as kinds
 from espcert_formats.items import Contents
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from espcert.efuse import EfuseDump
+    from espcert.firmware import Version
 
 VERDICT_OK: Final = "ok"
 _VERDICTS: Final = {ERROR: ERROR, WARNING: WARNING, INFO: VERDICT_OK}
@@ -34,7 +39,7 @@ class Means:
     chip: Chip | None = None
     keys: Keys = NO_KEYS
     ca: tuple[Certificate, ...] | None = None
-    firmware: tuple[int, int, int] | None = None
+    firmware: tuple[Version, ...] = ()
     signing_key: PublicKeyTypes | None = None
     key_password: bytes | None = field(default=None, repr=False)
 
@@ -49,7 +54,7 @@ class Means:
             chip=self.chip,
             keys=self.keys,
             ca=self.ca,
-            firmware=self.firmware,
+            firmware=self.firmware[0] if self.firmware else None,
             signing_key=self.signing_key,
             key_password=self.key_password,
         )
@@ -59,20 +64,23 @@ def means(
     *,
     hmac_key: bytes | None = None,
     efuse: EfuseDump | None = None,
-    ca: bytes | None = None,
+    ca: bytes | Sequence[bytes] | None = None,
     at: datetime | None = None,
     chip: str | None = None,
-    firmware: str | None = None,
+    firmware: str | Sequence[str] | None = None,
     signing_key: bytes | None = None,
     key_password: bytes | None = None,
 ) -> Means:
     """Read what the user gives: `ca` and `signing_key` are the contents of files, PEM or DER.
 
-    `hmac_key` is 32 bytes. `at` without a time zone is UTC, None is now. Raises UsageError for
-    what is not what it should be.
+    `hmac_key` is 32 bytes. `at` without a time zone is UTC, None is now. `firmware` is one version
+    or several. Where `chip` is not given, it is that of the eFuse dump, if the dump tells. Raises
+    UsageError for what is not what it should be.
     """
     if chip is not None and chip not in CHIPS:
         raise UsageError("unknown-chip", f"{chip!r}: none of {', '.join(CHIPS)}")
+    if chip is None and efuse is not None:
+        chip = efuse.chip
     if hmac_key is not None and len(hmac_key) != HMAC_KEY_LENGTH:
         raise UsageError(
             "bad-hmac-key", f"an HMAC key of {len(hmac_key)} bytes, expected {HMAC_KEY_LENGTH}"
@@ -81,8 +89,8 @@ def means(
         at=_aware(at),
         chip=CHIPS[chip] if chip else None,
         keys=Keys(hmac_key, efuse),
-        ca=None if ca is None else _certificates(ca),
-        firmware=None if firmware is None else _version(firmware),
+        ca=None if ca is None else _certificates([ca] if isinstance(ca, bytes) else ca),
+        firmware=_versions([firmware] if isinstance(firmware, str) else firmware or ()),
         signing_key=None if signing_key is None else _signing_key(signing_key),
         key_password=key_password,
     )
@@ -94,19 +102,23 @@ def _aware(at: datetime | None) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
 
 
-def _certificates(data: bytes) -> tuple[Certificate, ...]:
+def _certificates(files: Sequence[bytes]) -> tuple[Certificate, ...]:
     from espcert import certificates
 
-    found = certificates.parse(data)
-    if not found:
-        raise UsageError("bad-certificate", "--ca: no X.509 certificate (PEM, one or many, or DER)")
-    return found
+    found: list[Certificate] = []
+    for data in files:
+        parsed = certificates.parse(data)
+        if not parsed:
+            text = "no X.509 certificate (PEM, one or many, or DER)"
+            raise UsageError("bad-certificate", f"--ca: {text}")
+        found += parsed
+    return tuple(found)
 
 
-def _version(text: str) -> tuple[int, int, int]:
+def _versions(texts: Sequence[str]) -> tuple[Version, ...]:
     from espcert.firmware import parse_version
 
-    return parse_version(text)
+    return tuple(parse_version(text) for text in texts)
 
 
 def _signing_key(data: bytes) -> PublicKeyTypes:
@@ -114,9 +126,10 @@ def _signing_key(data: bytes) -> PublicKeyTypes:
 
     key = keypairs.load_public_key(data)
     if key is None:
-        raise UsageError(
-            "bad-signing-key", "--signing-key: neither a public nor a private key (PEM or DER)"
-        )
+        found = "neither a public nor a private key (PEM or DER)"
+        if keypairs.is_encrypted(data):
+            found = "a private key under a password; its public key is enough"
+        raise UsageError("bad-signing-key", f"--signing-key: {found}")
     return key
 
 
@@ -125,10 +138,10 @@ def verify(
     *,
     hmac_key: bytes | None = None,
     efuse: EfuseDump | None = None,
-    ca: bytes | None = None,
+    ca: bytes | Sequence[bytes] | None = None,
     at: datetime | None = None,
     chip: str | None = None,
-    firmware: str | None = None,
+    firmware: str | Sequence[str] | None = None,
     signing_key: bytes | None = None,
     key_password: bytes | None = None,
 ) -> list[Finding]:
@@ -152,19 +165,48 @@ def verify(
 
 def findings(source: Contents | Reading, given: Means) -> list[Finding]:
     """All findings on one image, worst first, in each severity in the order of the checks."""
-    found = checks.run(given.context(source))
+    context = given.context(source)
+    found = checks.run(context)
+    for version in given.firmware[1:]:
+        found += firmware_check.check(dataclasses.replace(context, firmware=version))
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def verdict(found: list[Finding], *, strict: bool = False) -> str:
-    """`ok`, `warning` or `error`: the worst finding; with `strict` a warning is an error."""
-    result = _VERDICTS[worst(found)]
-    return ERROR if strict and result == WARNING else result
+UNPROVEN: Final = frozenset(
+    {"key-encrypted", "key-not-proven", "ds-not-proven", "ecdsa-not-proven", "hmac-not-proven"}
+)
+"""Codes that say of a private key that nothing is known of it."""
 
 
-def to_json(reading: Reading, found: list[Finding], *, strict: bool = False) -> dict[str, Any]:
-    """The object of `espcert verify --json`, without `schema` and `file`."""
+def is_proven(contents: Contents, found: Iterable[Finding]) -> bool | None:
+    """Whether every private key was proven; None where there is none."""
+    if detection.key_of(contents) == detection.KEY_NONE:
+        return None
+    shown = list(found)
+    wrong = any(finding.severity == ERROR and _is_of_key(finding) for finding in shown)
+    return not wrong and not any(finding.code in UNPROVEN for finding in shown)
+
+
+def _is_of_key(finding: Finding) -> bool:
+    kind = (finding.item or "").partition("[")[0]
+    return kind == kinds.PRIVATE_KEY or kind in kinds.DS_MATERIAL
+
+
+def verdict(found: Iterable[Finding], *, strict: bool = False, proof: bool = False) -> str:
+    """`ok`, `warning` or `error`: the worst finding.
+
+    With `strict` a warning counts as an error, with `proof` also a key that is not proven.
+    """
+    shown = list(found)
+    result = _VERDICTS[worst(shown)]
+    unproven = proof and any(finding.code in UNPROVEN for finding in shown)
+    return ERROR if unproven or (strict and result == WARNING) else result
+
+
+def to_json(reading: Reading, found: list[Finding], judged: str) -> dict[str, Any]:
+    """The object of `espcert verify --json`, without `schema` and `file`; `judged`: its verdict."""
     return detection.to_json(reading) | {
-        "verdict": verdict(found, strict=strict),
+        "verdict": judged,
+        "proven": is_proven(reading.require(), found),
         "findings": [finding.to_json() for finding in found],
     }

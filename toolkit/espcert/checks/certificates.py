@@ -220,7 +220,7 @@ class _Issuers:
 def _vouched(
     device: _Held, issuers: _Issuers, ca: tuple[Certificate, ...] | None
 ) -> Iterator[Finding]:
-    """At most one finding on what is wrong with the chain of a device certificate."""
+    """One finding on the chain of a device certificate, two where it is its own and --ca is not."""
     leaf = device.chain[0]
     if certificates.is_self_issued(leaf) and issuers.is_signed(leaf, leaf):
         text = f"{_shown(certificates.subject_text(leaf))} is signed with its own key"
@@ -231,8 +231,14 @@ def _vouched(
         return
     anchored, ends = _walk(device.chain, issuers, frozenset(ca or ()))
     problem = _problem(leaf, anchored, ends, ca)
-    if problem is not None:
-        yield device.finding(*problem)
+    yield device.finding(*(problem or ("issuer-proven", _issued(leaf))))
+
+
+def _issued(leaf: Certificate) -> str:
+    end = certificates.validity(leaf)[1]
+    until = "" if end is None else f"; valid until {_day(end)}"
+    subject = _shown(certificates.subject_text(leaf))
+    return f"{subject}, issued by {_issuer(leaf)}, whose signature verifies{until}"
 
 
 def _walk(
@@ -278,6 +284,9 @@ def _problem(
     if broken is not None:
         return "issuer-signature", _broken(broken.path)
     text = f"issued by {_issuer(leaf)}, which leads to none of {_given(ca or ())}"
+    wanted = certificates.issuer_key(leaf)
+    if any(certificates.subject_key(one) == wanted for one in ca or ()):
+        text += "; the one of this name has another key"
     return "not-issued-by-ca", text
 
 

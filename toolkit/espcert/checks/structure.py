@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from espcert.checks.context import Context
 from espcert.findings import Finding, item_name
@@ -51,7 +52,13 @@ def _other_data(contents: Contents) -> Iterator[Finding]:
     shown = ", ".join(printable(f"{entry.namespace}/{entry.key}") for entry in others[:8])
     more = f" and {len(others) - 8} more" if len(others) > 8 else ""
     plural = "entry" if len(others) == 1 else "entries"
-    yield Finding("other-data", f"{len(others)} NVS {plural} besides: {shown}{more}")
+    second = sorted({entry.namespace for entry in others} & _CREDENTIALS)
+    hint = f"; {printable(second[0])} is a second set of credentials" if second else ""
+    yield Finding("other-data", f"{len(others)} NVS {plural} besides: {shown}{more}{hint}")
+
+
+_CREDENTIALS: Final = frozenset({kinds.LABEL, kinds.LABEL_PRE_PROV})
+"""Namespaces of NVS that hold credentials have the names of the partitions."""
 
 
 def missing(items: Iterable[Item]) -> Iterator[Finding]:

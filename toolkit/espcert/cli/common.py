@@ -36,9 +36,10 @@ def _check_chip(name: str | None) -> str | None:
         return None
     from espcert.chips import CHIPS
 
-    if name not in CHIPS:
+    plain = name.lower().replace("-", "").replace("_", "")
+    if plain not in CHIPS:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(CHIPS)}")
-    return name
+    return plain
 
 
 ImagesArgument = Annotated[
@@ -124,8 +125,14 @@ def open_image(name: str, *, label: str | None, table_offset: int | None) -> Ima
     return images.locate(files.read_image(name), name=name, label=label, table_offset=table_offset)
 
 
-def for_each(names: list[str], action: Callable[[str], int], *, as_json: bool) -> None:
-    """Run an action on every IMAGE and exit with the highest code.
+def for_each(
+    names: list[str],
+    action: Callable[[str], int],
+    *,
+    as_json: bool,
+    at_end: Callable[[], None] = lambda: None,
+) -> None:
+    """Run an action on every IMAGE, then `at_end`, and exit with the highest code.
 
     An error concerns its IMAGE alone: one line on standard error and, with JSON, one object
     unless it is a usage error.
@@ -134,6 +141,7 @@ def for_each(names: list[str], action: Callable[[str], int], *, as_json: bool) -
         if names.count(files.STDIN) > 1:
             raise UsageError("stdin-twice", "standard input (-) can be read only once")
         code = max(_attempt(name, action, as_json=as_json) for name in names)
+        at_end()
         _flush()
         raise typer.Exit(code)
 

@@ -14,6 +14,7 @@ from espcert.cli.words import KEY_WORDS
 from espcert.findings import Finding
 from espcert.migration import Migration, table_line
 from espcert.text import printable, size_text
+from espcert.verification import UNPROVEN
 from espcert_formats import items
 
 
@@ -84,7 +85,8 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
     yield f"  holds     {listed}"
     yield f"  proven    {_proof(result)}"
     for finding in result.proven:
-        yield f"            {printable(finding.message)}"
+        unproven = finding.code in UNPROVEN
+        yield f"  {'unproven' if unproven else '':<10}{printable(finding.message)}"
     for change in result.changes:
         yield f"  changed   {printable(change)}"
     if not result.changes:
@@ -102,7 +104,10 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
 
 def _proof(result: Migration) -> str:
     """How many items were compared with what."""
-    parts = [f"{result.kept} items equal to the source's byte for byte"]
+    mends = sum(change.startswith("mended: ") for change in result.changes)
+    parts = [f"{result.kept - mends} items equal to the source's byte for byte"]
+    if mends:
+        parts.append(f"{mends} as mended")
     if result.supplied:
         parts.append(f"{result.supplied} to the files that were given")
     return f"read back, {', '.join(parts)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,6 +13,7 @@ from espcert import files
 from espcert.errors import UnreadableError, UsageError
 
 if TYPE_CHECKING:
+    from espcert.efuse import EfuseDump
     from espcert.verification import Means
 
 MAX_FILE_SIZE: Final = 1 << 20
@@ -45,11 +48,11 @@ EfuseOption = Annotated[
     ),
 ]
 CaOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--ca",
         metavar="FILE",
-        help="CA certificates that the device certificate must lead to, PEM or DER.",
+        help="CA certificates that the device certificate must lead to, PEM or DER; repeatable.",
         show_default=False,
     ),
 ]
@@ -79,40 +82,63 @@ def means(
     chip: str | None,
     hmac_key: str | None,
     efuse: str | None,
-    ca: str | None,
+    ca: list[str] | None,
     at: datetime | None,
     key_password: str | None,
-    firmware: str | None = None,
+    firmware: list[str] | None = None,
     signing_key: str | None = None,
 ) -> Means:
     """Read the files behind the options. Raises UsageError for what is not what it should be."""
-    from espcert import efuse as efuses
-    from espcert import keys, verification
+    from espcert import verification
 
     return verification.means(
-        hmac_key=None if hmac_key is None else keys.load_hmac_key(hmac_key),
-        efuse=None if efuse is None else efuses.load(efuse, chip),
-        ca=_read("--ca", ca),
+        hmac_key=None if hmac_key is None else _hmac_key(hmac_key),
+        efuse=None if efuse is None else _efuse(efuse, chip),
+        ca=[_read("--ca", name) for name in ca] if ca else None,
         at=at,
         chip=chip,
         firmware=firmware,
-        signing_key=_read("--signing-key", signing_key),
-        key_password=_password(key_password),
+        signing_key=None if signing_key is None else _read("--signing-key", signing_key),
+        key_password=None if key_password is None else _password(key_password),
     )
 
 
-def _read(option: str, name: str | None) -> bytes | None:
-    if name is None:
-        return None
+@contextlib.contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Errors of use name the option besides the file."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(error.code, f"{option} {error.message}") from error
+
+
+def _hmac_key(name: str) -> bytes:
+    from espcert.keys import load_hmac_key
+
+    with _named("--hmac-key"):
+        return load_hmac_key(name)
+
+
+def _efuse(name: str, chip: str | None) -> EfuseDump:
+    from espcert import efuse
+
+    with _named("--efuse"):
+        return efuse.load(name, chip)
+
+
+def _read(option: str, name: str) -> bytes:
     if name == files.STDIN:
         raise UsageError("bad-file", f"{option} -: standard input is for the image")
     try:
-        return files.read_image(name, MAX_FILE_SIZE)
+        with _named(option):
+            return files.read_image(name, MAX_FILE_SIZE)
     except UnreadableError as error:
         raise UsageError(error.code, f"{option} {name}: over 1 MiB, too large") from error
 
 
-def _password(name: str | None) -> bytes | None:
+def _password(name: str) -> bytes:
     """The first line of a file, without its line break."""
-    data = _read("--key-password-file", name)
-    return None if data is None else data.split(b"\n", 1)[0].rstrip(b"\r")
+    password = _read("--key-password-file", name).split(b"\n", 1)[0].rstrip(b"\r")
+    if not password:
+        raise UsageError("no-password", f"--key-password-file {name}: its first line is empty")
+    return password

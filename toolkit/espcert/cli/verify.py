@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
     from espcert.findings import Finding
 
 FirmwareOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--firmware",
         metavar="VERSION",
-        help="Also check that this esp_secure_cert_mgr version reads it.",
+        help="Also check that this esp_secure_cert_mgr version reads it; repeatable.",
         show_default=False,
     ),
 ]
@@ -48,6 +49,11 @@ SigningKeyOption = Annotated[
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")]
+
+ProofOption = Annotated[
+    bool,
+    typer.Option("--require-proof", help="Count an unproven key as an error."),
+]
 
 
 def _list_findings(wanted: bool) -> None:
@@ -80,6 +86,7 @@ def command(
     signing_key: SigningKeyOption = None,
     key_password: KeyPasswordOption = None,
     strict: StrictOption = False,
+    require_proof: ProofOption = False,
     label: LabelOption = None,
     partition_table_offset: TableOffsetOption = None,
     chip: ChipOption = None,
@@ -92,31 +99,39 @@ def command(
 
     with common.outcome():
         given = proof.means(
-            chip=chip,
-            hmac_key=hmac_key,
-            efuse=efuse,
-            ca=ca,
-            at=at,
-            key_password=key_password,
-            firmware=firmware,
-            signing_key=signing_key,
-        )
+            chip=chip, hmac_key=hmac_key, efuse=efuse, ca=ca, at=at, key_password=key_password,
+            firmware=firmware, signing_key=signing_key,
+        )  # fmt: skip
+
+    verdicts: Counter[str] = Counter()
 
     def verify_one(name: str) -> int:
         image = common.open_image(name, label=label, table_offset=partition_table_offset)
         reading = detection.detect(image)
         reading.require()
         found = verification.findings(reading, given)
+        judged = verification.verdict(found, strict=strict, proof=require_proof)
+        verdicts[judged] += 1
         if as_json:
-            common.print_object(name, verification.to_json(reading, found, strict=strict))
+            common.print_object(name, verification.to_json(reading, found, judged))
         else:
-            _print(reading, found, strict=strict, quiet=quiet)
-        return 1 if verification.verdict(found, strict=strict) == ERROR else 0
+            _print(reading, found, judged, quiet=quiet)
+        return 1 if judged == ERROR else 0
 
-    common.for_each(images, verify_one, as_json=as_json)
+    def sum_up() -> None:
+        if len(images) > 1 and not as_json and not quiet:
+            _print_total(len(images), verdicts)
+
+    common.for_each(images, verify_one, as_json=as_json, at_end=sum_up)
 
 
-def _print(reading: Reading, found: list[Finding], *, strict: bool, quiet: bool) -> None:
+def _print(reading: Reading, found: list[Finding], judged: str, *, quiet: bool) -> None:
     from espcert.cli import verify_report
 
-    verify_report.print_report(reading, found, strict=strict, quiet=quiet)
+    verify_report.print_report(reading, found, judged, quiet=quiet)
+
+
+def _print_total(images: int, verdicts: Counter[str]) -> None:
+    from espcert.cli import verify_report
+
+    verify_report.print_total(images, verdicts)
