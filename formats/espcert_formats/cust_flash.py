@@ -53,6 +53,12 @@ METADATA_LENGTH: Final = 64
 DEVICE_CERT_AREA: Final = 64
 CA_CERT_AREA: Final = 2112
 KEY_AREA: Final = 6208
+AREA_LENGTHS: Final = {
+    kinds.DEVICE_CERT: CA_CERT_AREA - DEVICE_CERT_AREA,
+    kinds.CA_CERT: KEY_AREA - CA_CERT_AREA,
+    kinds.PRIVATE_KEY: 4096,
+}
+"""Bytes of the areas. Neither firmware nor the old tools mind them: they go on into the next."""
 CONTEXT_SPAN: Final = Span(28, 5)
 """iv_len, rsa_length and efuse_key_id: the words of the metadata that make the DS context."""
 
@@ -209,6 +215,10 @@ def read(data: bytes, label: str | None = None) -> Contents:
             items.append(_item(data, kind, slot, intact))
         if not intact or slot.length == 0:
             anomalies.append(_damage(data, kind, slot))
+        elif slot.length > AREA_LENGTHS.get(kind, slot.length):
+            found, most = f"{slot.length} bytes", AREA_LENGTHS[kind]
+            expected = f"at most the {most} of its area, behind which the next one begins"
+            anomalies.append(Anomaly(kinds.AREA_OVERRUN, slot.offset, found, expected, kind))
     if metadata.iv is not None:
         items.append(_context(metadata))
     anomalies += _metadata_tail(data, MAGIC_WITH_DS if metadata.iv else MAGIC_WITHOUT_DS)

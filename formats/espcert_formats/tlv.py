@@ -338,13 +338,16 @@ def _swallowed(data: bytes, entry: Entry) -> Iterator[Anomaly]:
 
 def _oddities(data: bytes, entry: Entry) -> Iterator[Anomaly]:
     """Bytes that hold nothing and are not as today's writers leave them."""
-    if entry.reserved not in (b"\x00\x00\x00", b"\xff\xff\xff"):
+    named = _item_kind(entry), entry.subtype
+    erased = entry.reserved == b"\xff\xff\xff" and entry.flags == _ERASED_FLAGS
+    if entry.reserved != b"\x00\x00\x00" and not erased:
         found = f"reserved bytes {entry.reserved.hex(' ')}"
-        yield Anomaly(kinds.RESERVED_BYTES, entry.offset + 5, found, "00 00 00")
+        yield Anomaly(kinds.RESERVED_BYTES, entry.offset + 5, found, "00 00 00", *named)
     start = entry.data_offset + entry.length
     padding = data[start : entry.end - FOOTER_LENGTH]
     if entry.intact and padding.strip(b"\0"):
-        yield Anomaly(kinds.RESERVED_BYTES, start, f"padding {padding.hex(' ')}", "zeros")
+        shown = padding.hex(" ") if named[0] in kinds.PUBLIC_KINDS else f"of {len(padding)} bytes"
+        yield Anomaly(kinds.RESERVED_BYTES, start, f"padding {shown}", "zeros", *named)
 
 
 def _odd_meaning(entry: Entry) -> Iterator[Anomaly]:
@@ -352,9 +355,7 @@ def _odd_meaning(entry: Entry) -> Iterator[Anomaly]:
     kind = _item_kind(entry)
     if kind.startswith("unknown_"):
         found = f"an entry of type {entry.type}, which no release knows"
-        yield Anomaly(
-            kinds.UNKNOWN_ENTRY, entry.offset, found, "a known type", kind, entry.subtype
-        )
+        yield Anomaly(kinds.UNKNOWN_ENTRY, entry.offset, found, "a known type", kind, entry.subtype)
     flags = entry.flags
     if flags == _ERASED_FLAGS:
         return

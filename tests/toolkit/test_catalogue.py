@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.support import FIXTURES, ROOT, fixture_truth
+from tests.support import FIXTURES, ROOT, crc, fixture_truth
 from tests.toolkit.verify_cases import CASES, found_in
 
 import espcert
@@ -71,6 +71,24 @@ def nothing_left() -> Iterator[str]:
     yield from (finding.code for finding in result.findings)
 
 
+def made() -> Iterator[bytes]:
+    """Images that no official tool makes."""
+    ca = (FIXTURES / "inputs" / "ec_ca.pem").read_bytes()
+    key = (FIXTURES / "inputs" / "ec_device.key").read_bytes()
+    config = bytes((5, 1)).ljust(40, b"\0")
+    for kind, data in (
+        (tlv.TYPE_CA_CERT, ca + b"\0" + ca + b"\0"),
+        (tlv.TYPE_CA_CERT, ca + key + b"\0"),
+        (tlv.TYPE_SECURITY_CONFIG, config),
+    ):
+        yield tlv.encode(tlv.NewEntry(kind, 0, 0, data))
+    flash = bytearray((FIXTURES / "images" / "cust_flash_rsa.bin").read_bytes())
+    long = flash[64 : 64 + 2049]
+    flash[4:6] = len(long).to_bytes(2, "little")
+    flash[0:4] = crc(bytes(long)).to_bytes(4, "little")
+    yield bytes(flash)
+
+
 @cache
 def provoked() -> frozenset[str]:
     """The codes that the cases, the fixtures, and migrations of some fixtures give."""
@@ -78,6 +96,9 @@ def provoked() -> frozenset[str]:
     for row in fixture_truth():
         path = FIXTURES / row["file"]
         codes |= {finding.code for finding in espcert.verify(detected(path))}
+    for image in made():
+        reading = espcert.detect(espcert.locate(image))
+        codes |= {finding.code for finding in espcert.verify(reading)}
     codes |= set(refused("tlv_2_0_signed"))
     codes |= set(refused("tlv_over_8k", size=0x2000))
     codes |= set(nothing_left())

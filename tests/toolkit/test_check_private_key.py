@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def codes(contents: Contents, **overrides: Any) -> list[str]:
 # --- In plain text -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", [EC, P384, RSA, ED], ids=["P-256", "P-384", "RSA", "Ed25519"])
+@pytest.mark.parametrize("key", [EC, P384, RSA], ids=["P-256", "P-384", "RSA"])
 @pytest.mark.parametrize("encoding", [pki.PEM, pki.DER])
 @pytest.mark.parametrize("form", [pki.PKCS8, pki.TRADITIONAL])
 def test_proven(key: pki.Key, encoding: Encoding, form: Any) -> None:
@@ -70,7 +71,7 @@ def test_proven(key: pki.Key, encoding: Encoding, form: Any) -> None:
 
 @pytest.mark.parametrize(
     ("key", "certified"),
-    [(EC, OTHER_EC), (EC, P384), (EC, RSA), (RSA, OTHER_RSA), (RSA, EC), (ED, EC)],
+    [(EC, OTHER_EC), (EC, P384), (EC, RSA), (RSA, OTHER_RSA), (RSA, EC)],
 )
 def test_mismatch(key: pki.Key, certified: pki.Key) -> None:
     _, mismatch = found_in(partition(pki.key_bytes(key), certified))
@@ -90,15 +91,38 @@ def test_the_digest_is_that_of_openssl() -> None:
     assert keypairs.key_digest(EC.public_key()) == hashlib.sha256(encoded).hexdigest()
 
 
-@pytest.mark.parametrize("key", [EC, RSA, ED], ids=["EC", "RSA", "Ed25519"])
+@pytest.mark.parametrize("key", [EC, RSA], ids=["EC", "RSA"])
 def test_not_proven(key: pki.Key) -> None:
     _, finding = found_in(partition(pki.key_bytes(key)))
     assert finding.code == "key-not-proven"
-    contents = pki.tlv_image(
-        pki.entry("device_cert", pki.make_leaf(key=key).pem, 1),
-        pki.entry("private_key", pki.key_bytes(key)),
+
+
+def at_indices(key: pki.Key, certificates: Sequence[int], keys: Sequence[int]) -> list[str]:
+    """What is said of a key at some indices beside its certificate at some."""
+    leaf, stored = pki.make_leaf(key=EC).pem, pki.key_bytes(key)
+    found = codes(
+        pki.tlv_image(
+            *(pki.entry("device_cert", leaf, index) for index in certificates),
+            *(pki.entry("private_key", stored, index) for index in keys),
+        )
     )
-    assert codes(contents) == ["key-plaintext", "key-not-proven"]
+    return [code for code in found if code != "key-plaintext"]
+
+
+def test_the_only_certificate_is_that_of_the_only_key() -> None:
+    """esp-secure-cert-tool 2.2.0 writes the key at subtype 1 and the certificate at 0."""
+    assert at_indices(EC, [0], [1]) == ["key-proven"]
+    assert at_indices(P384, [0], [1]) == ["key-mismatch"]
+
+
+def test_a_certificate_that_another_key_claims_is_no_others() -> None:
+    assert at_indices(EC, [0], [0, 1]) == ["key-proven", "key-not-proven"]
+    assert at_indices(EC, [0, 1], [2]) == ["key-not-proven"]
+    assert at_indices(EC, [0], [1, 2]) == ["key-not-proven", "key-not-proven"]
+
+
+def test_firmware_has_no_eddsa() -> None:
+    assert codes(partition(pki.key_bytes(ED))) == ["key-plaintext", "key-unreadable"]
 
 
 def test_an_unreadable_certificate_proves_nothing() -> None:

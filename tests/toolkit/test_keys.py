@@ -432,3 +432,10 @@ def test_keys_are_not_shown() -> None:
         assert repr(secret)[2:12] not in shown
         assert secret.hex()[:12] not in shown
     assert "HMAC_UP" in shown
+
+
+def test_the_key_given_may_be_that_of_another_block() -> None:
+    blocks = (KeyBlock(0, DS, KEY), KeyBlock(1, UP, OTHER))
+    both = Keys(KEY, EfuseDump("joint dump", "esp32c3", blocks))
+    assert both.for_ds(0) == Lookup(KEY, "the HMAC key given")
+    assert both.hmac_up() == Lookup(OTHER, "BLOCK_KEY1 of the eFuse dump")

@@ -71,7 +71,7 @@ each_fixture = pytest.mark.parametrize("name", TRUTH)
 
 @each_fixture
 def test_migrating_twice_changes_nothing_more(name: str) -> None:
-    once = migrate_bytes(data_of(name), accept=ACCEPTABLE).output
+    once = migrate_bytes(data_of(name), accept=set(ACCEPTABLE) - {"leaked-key"}).output
     assert once is not None
     again = migrate_bytes(once)
     assert again.output == once

@@ -129,6 +129,13 @@ _STRUCTURE: Final = (
         f"{_TLV_READ}, esp_secure_cert_find_tlv; seen in 2.9.3",
     ),
     Kind(
+        "area-overrun",
+        WARNING,
+        "An item of a cust_flash partition is longer than its area and goes on into the next.",
+        "nothing to do if all items are intact: firmware reads it; a TLV partition has no areas",
+        "SCM, private_include/esp_secure_cert_config.h; esp_secure_cert_read.c",
+    ),
+    Kind(
         "no-end-gap",
         ERROR,
         "The last entry ends at the partition's end: the firmware's walk reads on behind it.",
@@ -148,6 +155,13 @@ _STRUCTURE: Final = (
         "Reserved bytes or padding are not as today's writers leave them.",
         "they hold nothing; migrate makes them zeros where it writes the entries anew",
         "SCM, esp_secure_cert_tlv_private.h",
+    ),
+    Kind(
+        "reserved-payload",
+        INFO,
+        "Reserved bytes of a DS context or a security config are not zero.",
+        "nothing to do: they are carried over as they are",
+        "IDF v5.5, esp_ds_data_ctx_t; SCM, esp_secure_cert_tlv_private.h",
     ),
     Kind(
         "unknown-flags",
@@ -199,6 +213,20 @@ _STRUCTURE: Final = (
         "migrate adds it; else the application must pass a copy with a NUL",
         "mbedTLS, mbedtls_x509_crt_parse and mbedtls_pk_parse_key; "
         "esp-secure-cert-tool 0.9.6 and 0.9.7",
+    ),
+    Kind(
+        "pem-cut-by-nul",
+        WARNING,
+        "A NUL lies inside a PEM text, where mbedTLS stops reading.",
+        "provision it anew without what is behind the NUL, or without the NUL",
+        "mbedTLS 3.6, x509_crt.c, mbedtls_x509_crt_parse",
+    ),
+    Kind(
+        "key-misplaced",
+        WARNING,
+        "An item that is to hold certificates holds a private key, too.",
+        "provision the item anew; certificates are not treated as secrets",
+        "SCM, docs/format.md",
     ),
     Kind(
         "der-with-nul",
@@ -474,6 +502,13 @@ _ECDSA_PERIPHERAL: Final = (
         "provision the SEC_CFG entry; firmware cannot find the key",
         f"{_TLV_READ}, esp_secure_cert_get_priv_key_efuse_id",
         AS_STORED,
+    ),
+    Kind(
+        "ecdsa-entry-missing",
+        WARNING,
+        "A security config names an eFuse block, and no entry says that a key is held there.",
+        "provision an empty PRIV_KEY entry with flags 0x08; firmware does not find the key's type",
+        "esp-secure-cert-tool 2.1.6; SCM, esp_secure_cert_get_priv_key_type",
     ),
     Kind(
         "ecdsa-block",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from espcert.encoding import DER, PEM, encoding_of, without_nuls
+from espcert.encoding import DER, PEM, c_string, encoding_of, without_nuls
 from espcert.keypairs import MAX_EXPONENT_BITS, key_name
 from espcert.quiet import no_warnings, quietly
 from espcert.text import printable
@@ -41,7 +41,7 @@ def parse(data: bytes) -> tuple[Certificate, ...]:
     from cryptography import x509
 
     if encoding_of(data) == PEM:
-        found = quietly(lambda: x509.load_pem_x509_certificates(data.rstrip(b"\0")))
+        found = quietly(lambda: x509.load_pem_x509_certificates(c_string(data)))
         return tuple(found or ())
     certificate = quietly(lambda: x509.load_der_x509_certificate(without_nuls(data)))
     return () if certificate is None else (certificate,)

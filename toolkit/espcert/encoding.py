@@ -14,6 +14,9 @@ DER: Final = "der"
 UNKNOWN: Final = "unknown"
 
 PEM_MARK: Final = b"-----BEGIN "
+PEM_LABEL: Final = b"-----BEGIN CERTIFICATE-----"
+"""The only label of a certificate in mbedTLS. Source: mbedTLS 3.6, x509_crt.c."""
+
 DER_SEQUENCE: Final = 0x30
 
 
@@ -22,11 +25,16 @@ def encoding_of(data: bytes) -> str:
     end = der_end(data)
     if end is not None and not data[end:].strip(b"\0"):
         return DER
-    if PEM_MARK in data:
+    if PEM_MARK in c_string(data):
         return PEM
     if data[:1] == bytes((DER_SEQUENCE,)):
         return DER
     return UNKNOWN
+
+
+def c_string(data: bytes) -> bytes:
+    """The bytes before the first NUL: all that mbedTLS sees of a text."""
+    return data.partition(b"\0")[0]
 
 
 def der_end(data: bytes) -> int | None:

@@ -24,7 +24,7 @@ _NONCE_MESSAGE: Final = b"\xcd\xab\xcd\xab" * 8
 Source: esp_secure_cert_calculate_hmac_encryption_iv.
 """
 _NONCE_LENGTH: Final = 16
-_TAG_LENGTH: Final = 16
+TAG_LENGTH: Final = 16
 _AES_BLOCK: Final = 16
 _ITERATIONS: Final = 2048
 """Of PBKDF2. Source: esp_secure_cert_gen_ecdsa_key."""
@@ -39,7 +39,7 @@ def open_entry(hmac_key: bytes, data: bytes) -> bytes | None:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    if len(data) < _TAG_LENGTH:
+    if len(data) < TAG_LENGTH:
         return None
     nonce = _hmac(hmac_key, _NONCE_MESSAGE)[:_NONCE_LENGTH]
     try:

@@ -11,6 +11,7 @@ from espcert.encoding import (
     DER_SEQUENCE,
     PEM,
     PEM_MARK,
+    c_string,
     der_end,
     elements,
     encoding_of,
@@ -55,7 +56,7 @@ MAX_KDF_COST: Final = 1 << 20
 def is_encrypted(data: bytes) -> bool:
     """Whether a private key is protected by a password."""
     if encoding_of(data) == PEM:
-        return any(mark in data for mark in _ENCRYPTED_MARKS)
+        return any(mark in c_string(data) for mark in _ENCRYPTED_MARKS)
     return _encryption_of(without_nuls(data)) is not None
 
 
@@ -73,7 +74,7 @@ def load_private_key(data: bytes, password: bytes | None = None) -> PrivateKeyTy
     if encoding_of(data) == PEM:
         return quietly(
             lambda: serialization.load_pem_private_key(
-                data.rstrip(b"\0"), password, unsafe_skip_rsa_key_validation=True
+                c_string(data), password, unsafe_skip_rsa_key_validation=True
             )
         )
     der = without_nuls(data)
@@ -95,7 +96,7 @@ def _is_affordable(data: bytes) -> bool:
     """Whether loading a key takes about as long as an honest one, whatever the bytes say."""
     if encoding_of(data) != PEM:
         return _is_affordable_der(data)
-    for block in data.split(PEM_MARK)[1:]:
+    for block in c_string(data).split(PEM_MARK)[1:]:
         label, _, rest = block.partition(b"-----")
         if label in _PKCS8_LABELS:
             der = _pem_body(rest.partition(b"-----END")[0])
@@ -141,6 +142,11 @@ def _integers(data: memoryview) -> Iterator[int]:
                 yield int.from_bytes(body, "big")
             elif tag & _DER_CONSTRUCTED:
                 pending.append(body)
+
+
+def is_key(data: bytes) -> bool:
+    """Whether the bytes are a private key, in plain text or under a password."""
+    return is_encrypted(data) or load_private_key(data) is not None
 
 
 def load_public_key(data: bytes) -> PublicKeyTypes | None:
@@ -201,23 +207,26 @@ def signs_for(private: PrivateKeyTypes, public: PublicKeyTypes) -> bool:
 
 
 def can_sign(private: PrivateKeyTypes) -> bool:
-    """Whether a key is of a kind and a size with which firmware can sign a TLS handshake."""
-    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+    """Whether a key is of a kind and a size with which firmware can sign a TLS handshake.
+
+    mbedTLS knows ECDSA and RSA, no EdDSA. Source: mbedTLS 3.6, include/mbedtls/pk.h.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
     if isinstance(private, rsa.RSAPrivateKey):
         return private.key_size <= MAX_RSA_BITS
-    return isinstance(
-        private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-    )
+    return isinstance(private, ec.EllipticCurvePrivateKey)
 
 
-def is_sound(private: PrivateKeyTypes) -> bool:
-    """Whether a key is right by itself. For RSA this is the full test, of its primes too."""
+def is_sound(private: PrivateKeyTypes, *, thorough: bool = True) -> bool:
+    """Whether a key is right by itself. For RSA `thorough` also tests its primes."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     public = public_half(private)
     if public is None or not signs_for(private, public):
         return False
+    if not thorough:
+        return True
     if isinstance(private, rsa.RSAPrivateKey) and private.key_size <= MAX_TESTED_BITS:
         return quietly(lambda: private.private_numbers().private_key()) is not None
     return True
@@ -247,7 +256,7 @@ _CHALLENGE: Final = b"espcert: one sign/verify round"
 
 def _sign_and_verify(private: PrivateKeyTypes, public: PublicKeyTypes) -> bool:
     """True, or the library's exception."""
-    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
     from cryptography.hazmat.primitives.hashes import SHA256
 
     if isinstance(private, rsa.RSAPrivateKey) and isinstance(public, rsa.RSAPublicKey):
@@ -260,11 +269,4 @@ def _sign_and_verify(private: PrivateKeyTypes, public: PublicKeyTypes) -> bool:
         made = private.sign(_CHALLENGE, ec.ECDSA(SHA256()))
         public.verify(made, _CHALLENGE, ec.ECDSA(SHA256()))
         return True
-    for private_type, public_type in (
-        (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey),
-        (ed448.Ed448PrivateKey, ed448.Ed448PublicKey),
-    ):
-        if isinstance(private, private_type) and isinstance(public, public_type):
-            public.verify(private.sign(_CHALLENGE), _CHALLENGE)
-            return True
     return False

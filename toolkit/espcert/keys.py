@@ -103,7 +103,8 @@ class Keys:
         """The key that was given or else the block's."""
         if block.key is None:
             return self._given(*problems, _unreadable(block))
-        if self.hmac_key is None:
+        others = self.efuse.blocks if self.efuse else ()
+        if self.hmac_key is None or any(self.hmac_key == one.key for one in others if one != block):
             return Lookup(block.key, _where([block]), tuple(problems))
         if self.hmac_key != block.key:
             text = f"{_where([block])} holds another key than the HMAC key given"

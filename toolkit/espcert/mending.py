@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from espcert import certificates, encoding, keypairs
+from espcert.catalogue import ERROR
 from espcert.checks.context import is_hmac_encrypted
-from espcert.checks.ecdsa import is_leaked
-from espcert.findings import item_name
+from espcert.checks.ecdsa import CURVES, is_leaked
+from espcert.findings import Finding, item_name
 from espcert_formats import items as kinds
 from espcert_formats.items import Item
 
-MENDED_CODES: Final = ("pem-without-nul", "leaked-key")
-"""Findings that do not stand where the item that they name is mended."""
-
+LEAKED_KEY: Final = "leaked-key"
 _TEXTS: Final = kinds.CERTIFICATES | {kinds.PRIVATE_KEY}
 
 
@@ -28,23 +27,41 @@ class Mend(NamedTuple):
     change: str
 
 
-def mends(items: Iterable[Item]) -> list[Mend]:
-    """What can be mended among these items."""
-    return [mend for item in items if (mend := _mend(item)) is not None]
+def mends(items: Iterable[Item], found: Iterable[Finding], accept: Collection[str]) -> list[Mend]:
+    """What can be mended among these items without guessing.
+
+    `found` are the findings on the image: a key is left where anything else speaks against it.
+    A finding that is accepted is not mended.
+    """
+    wrong = {one.item for one in found if one.severity == ERROR and one.code != LEAKED_KEY}
+    mended = (_empty_entry(item, wrong) or _with_nul(item) for item in items)
+    return [mend for mend in mended if mend is not None and mend.code not in accept]
 
 
-def _mend(item: Item) -> Mend | None:
+def _empty_entry(item: Item, wrong: Collection[str | None]) -> Mend | None:
+    """The entry without the key that it says is held in eFuse."""
     name = item_name(item.kind, item.index)
-    if is_leaked(item):
-        change = (
-            f"{name}: plaintext key of {len(item.data)} bytes → empty entry, as the key is held in "
-            "eFuse; if it was never burned there, the old dump is its only copy"
-        )
-        return Mend(item, dataclasses.replace(item, data=b""), "leaked-key", change)
-    if _lacks_nul(item):
-        after = dataclasses.replace(item, data=item.data + b"\0")
-        return Mend(item, after, "pem-without-nul", f"{name}: trailing NUL added, as PEM needs it")
-    return None
+    doubted = {name, item_name(kinds.SECURITY_CONFIG, item.index)} & set(wrong)
+    if not is_leaked(item) or doubted or not _fits_peripheral(item.data):
+        return None
+    change = (
+        f"{name}: plaintext key of {len(item.data)} bytes → empty entry, as the key is held in "
+        "eFuse; if it was never burned there, the old dump is its only copy"
+    )
+    return Mend(item, dataclasses.replace(item, data=b""), LEAKED_KEY, change)
+
+
+def _fits_peripheral(data: bytes) -> bool:
+    curve = getattr(keypairs.load_private_key(data), "curve", None)
+    return curve is not None and curve.name in CURVES
+
+
+def _with_nul(item: Item) -> Mend | None:
+    if not _lacks_nul(item):
+        return None
+    after = dataclasses.replace(item, data=item.data + b"\0")
+    name = item_name(item.kind, item.index)
+    return Mend(item, after, "pem-without-nul", f"{name}: trailing NUL added, as PEM needs it")
 
 
 def _lacks_nul(item: Item) -> bool:

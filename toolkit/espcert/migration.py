@@ -17,7 +17,8 @@ from espcert.errors import InternalError, UsageError
 from espcert.findings import SEVERITIES, Finding, item_name
 from espcert.mending import mends
 from espcert.selection import Loss, select
-from espcert.verification import Means
+from espcert.settlement import ASKED_AGAIN, settle
+from espcert.verification import PROVEN, UNPROVEN, Means
 from espcert_formats import items as kinds
 from espcert_formats import tlv
 from espcert_formats.checksum import sha256
@@ -34,17 +35,6 @@ _MAY_REMAIN: Final = (
 """What the result may have in common with its source."""
 MIN_SIZE: Final = 0x2000
 MAX_SIZE: Final = 0x10000000
-
-_ASKED_AGAIN: Final = frozenset(
-    {"missing-device-cert", "missing-ca-cert", "missing-key", "issuer-missing"}
-    | {kinds.ENTRY_DERAILS_WALK, kinds.OFFSET_WRAPS, kinds.NO_END_GAP}
-)
-"""Asked of what is kept and supplied, or of what is written, not of the source."""
-_LEAVE_SOMETHING_OUT: Final = frozenset(
-    {kinds.ITEM_CRC, kinds.TRAILING_DATA, kinds.DUPLICATE_ENTRY, kinds.NVS_DAMAGE}
-    | {"other-data", "ds-incomplete", "signature-lost"}
-)
-"""Accepting these is told where something is left out; of all others, that they were accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +57,8 @@ class Options:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
+        if self.means is not None and (self.chip or self.at):
+            raise UsageError("bad-options", "chip and at are part of means, where that is given")
         if self.means is None:
             object.__setattr__(self, "means", verification.means(chip=self.chip, at=self.at))
         unknown = sorted(self.accept - set(ACCEPTABLE))
@@ -128,12 +120,11 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     options = options or Options()
     source = reading.require()
     size = partition_size(source, options.size)
-    plan = _Plan(source, options)
     given = options.means
     assert given is not None
     before = [_in_migration(one) for one in checks.run(given.context(reading))]
-    found = list(_settled(before, plan))
-    found += plan.findings({finding.code for finding in found})
+    plan = _Plan(source, options, before)
+    found = [*plan.standing, *plan.findings({finding.code for finding in plan.standing})]
     if _errors(found):
         return _refused(reading, found, size)
     try:
@@ -156,7 +147,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
         size_given=options.size is not None,
         kept=len(plan.selection.material) - len(plan.selection.supplied),
         supplied=len(plan.selection.supplied),
-        proven=tuple(one for one in after if one.code.endswith("-proven")),
+        proven=tuple(one for one in after if one.code in PROVEN | UNPROVEN),
     )
 
 
@@ -174,33 +165,16 @@ def _in_migration(finding: Finding) -> Finding:
     return dataclasses.replace(finding, in_migration=True)
 
 
-def _settled(found: Iterable[Finding], plan: _Plan) -> Iterator[Finding]:
-    """Findings on the source that stand: neither accepted nor mended, nor asked again."""
-    mended = {(mend.code, item_name(mend.before.kind, mend.before.index)) for mend in plan.mends}
-    found = list(found)
-    damaged = any(finding.code == kinds.ITEM_CRC for finding in found)
-    for finding in found:
-        if finding.code in _ASKED_AGAIN or (finding.code, finding.item) in mended:
-            continue
-        if damaged and finding.code == "integrity-mismatch":
-            continue  # the damage that is named already broke it
-        if plan.drops_signatures and finding.code.startswith("signature-"):
-            continue
-        if finding.code not in plan.options.accept:
-            yield finding
-        elif finding.code not in _LEAVE_SOMETHING_OUT:
-            plan.changes.append(f"accepted: {finding.message} ({finding.code})")
-
-
 def _new_in_result(
     after: Iterable[Finding], before: Sequence[Finding], options: Options
 ) -> Iterator[Finding]:
-    """Errors that verifying the result shows and the source did not: of supplied certificates."""
-    known = {finding.code for finding in before}
+    """What verifying the result shows and the source did not: of supplied certificates."""
+    known = {(finding.code, finding.item) for finding in before}
     for finding in after:
         if finding.severity == INFO or finding.code in options.accept:
             continue
-        if finding.code == "issuer-missing" or finding.code not in known | _ASKED_AGAIN:
+        asked = finding.code in ASKED_AGAIN
+        if finding.code == "issuer-missing" or not (asked or (finding.code, finding.item) in known):
             yield finding
 
 
@@ -244,19 +218,32 @@ def _left_behind(reading: Reading, size: int) -> list[Finding]:
     return [Finding("does-not-fit", message, None, size)]
 
 
+_BROKEN_SEAL: Final = frozenset({"integrity-mismatch", "integrity-malformed"})
+"""Accepting these makes the integrity entry anew, or the result would be no better."""
+
+
 class _Plan:
     """What is written, how, and how that is told in `changes`."""
 
-    def __init__(self, source: Contents, options: Options) -> None:
+    def __init__(self, source: Contents, options: Options, before: Sequence[Finding]) -> None:
         self.source = source
         self.options = options
-        self.changes: list[str] = []
         self.selection = select(source, options.device_cert, options.ca_cert)
         whole = len(self.selection.kept) == len(source.items) and not self.selection.supplied
-        signed = any(item.kind == kinds.SIGNATURE_BLOCK for item in source.items)
-        self.mends = [] if source.current and whole and signed else mends(self.selection.kept)
-        self.keeps_entries = source.current and whole and not self.mends
+        signed = source.current and whole and bool(source.of_kind(kinds.SIGNATURE_BLOCK))
+        self.mends = [] if signed else mends(self.selection.kept, before, options.accept)
+        reseals = _BROKEN_SEAL & options.accept & {finding.code for finding in before}
+        rewrites = bool(self.mends) or (bool(reseals) and not signed)
+        self.keeps_entries = source.current and whole and not rewrites
         self.losses = [*self.selection.losses, *self._lost_seals()]
+        settled = settle(
+            before,
+            accept=options.accept,
+            mended=[(one.code, item_name(one.before.kind, one.before.index)) for one in self.mends],
+            drops_signatures=self.drops_signatures,
+        )
+        self.standing = settled.standing
+        self.changes = list(settled.told)
 
     def _lost_seals(self) -> Iterator[Loss]:
         signed = [item for item in self.selection.kept if item.kind == kinds.SIGNATURE_BLOCK]

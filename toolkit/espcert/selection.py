@@ -44,8 +44,9 @@ def select(source: Contents, device_cert: bytes | None, ca_cert: bytes | None) -
     Raises UsageError where a certificate file is none, differs from the source's certificate,
     or does not fit its key.
     """
-    whole = [item for item in source.items if item.intact is not False and not _is_void(item)]
-    first, doubles = _first_of_each(whole)
+    first, doubles = _first_of_each([item for item in source.items if not _is_void(item)])
+    first = [item for item in first if item.intact is not False]
+    doubles = [item for item in doubles if item.intact is not False]
     kept, incomplete = _complete_ds(first)
     supplied = (
         _supplied(kept, kinds.DEVICE_CERT, "--device-cert", device_cert),
@@ -83,8 +84,12 @@ def _complete_ds(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
         if item.kind in kinds.DS_MATERIAL:
             groups.setdefault(item.index, {})[item.kind] = item
     useless = {index for index, group in groups.items() if any(missing_parts(group))}
-    incomplete = [i for i in items if i.kind in kinds.DS_MATERIAL and i.index in useless]
-    return [item for item in items if item not in incomplete], incomplete
+    kept: list[Item] = []
+    incomplete: list[Item] = []
+    for item in items:
+        is_useless = item.kind in kinds.DS_MATERIAL and item.index in useless
+        (incomplete if is_useless else kept).append(item)
+    return kept, incomplete
 
 
 def _item_loss(code: str, item: Item, why: str) -> Loss:

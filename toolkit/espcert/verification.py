@@ -79,6 +79,8 @@ def means(
     """
     if chip is not None and chip not in CHIPS:
         raise UsageError("unknown-chip", f"{chip!r}: none of {', '.join(CHIPS)}")
+    if hmac_key is not None and not any(hmac_key):
+        raise UsageError("bad-hmac-key", "an HMAC key of zeros, as a protected eFuse block reads")
     if chip is None and efuse is not None:
         chip = efuse.chip
     if hmac_key is not None and len(hmac_key) != HMAC_KEY_LENGTH:
@@ -176,6 +178,11 @@ UNPROVEN: Final = frozenset(
     {"key-encrypted", "key-not-proven", "ds-not-proven", "ecdsa-not-proven", "hmac-not-proven"}
 )
 """Codes that say of a private key that nothing is known of it."""
+
+PROVEN: Final = frozenset(
+    {"issuer-proven", "key-proven", "ds-proven", "ecdsa-proven", "hmac-proven"}
+)
+"""Codes that say that a certificate or a private key is what it should be."""
 
 
 def is_proven(contents: Contents, found: Iterable[Finding]) -> bool | None:

@@ -15,6 +15,7 @@ from espcert.checks import (
     private_key,
     seals,
     structure,
+    whose_key,
 )
 from espcert.checks.context import Context
 from espcert.findings import Finding
@@ -37,4 +38,5 @@ CHECKS: Final[tuple[Callable[[Context], Iterator[Finding]], ...]] = (
 def run(context: Context) -> list[Finding]:
     """All findings on an image that was read."""
     with no_warnings():
-        return [finding for check in CHECKS for finding in check(context)]
+        found = [finding for check in CHECKS for finding in check(context)]
+        return list(whose_key.sort_out(context, found))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from espcert import certificates, keypairs
+from espcert import certificates, encoding, keypairs
 from espcert.checks.context import Context
 from espcert.findings import Finding, item_name
 from espcert_formats import items as kinds
@@ -40,6 +40,7 @@ class _Held(NamedTuple):
     item: Item
     chain: tuple[Certificate, ...]
     length: int
+    odd_label: bool
 
     @property
     def name(self) -> str:
@@ -68,7 +69,9 @@ def _held(context: Context) -> Iterator[_Held]:
     for item in context.whole(kinds.DEVICE_CERT, kinds.CA_CERT):
         data = context.plain(item)
         if data is not None:
-            yield _Held(item, certificates.parse(data), len(data))
+            is_pem = encoding.encoding_of(data) == encoding.PEM
+            odd_label = is_pem and encoding.PEM_LABEL not in data
+            yield _Held(item, certificates.parse(data), len(data), odd_label)
 
 
 # --- Each certificate by itself ----------------------------------------------------------------
@@ -77,6 +80,9 @@ def _held(context: Context) -> Iterator[_Held]:
 def _each(held: _Held, at: datetime) -> Iterator[Finding]:
     if not held.chain:
         text = f"{held.length} bytes that are no X.509 certificate, expected PEM or DER"
+        yield held.finding("certificate-unreadable", text)
+    elif held.odd_label:
+        text = f"PEM that mbedTLS does not know, expected {encoding.PEM_LABEL.decode()}"
         yield held.finding("certificate-unreadable", text)
     for number, certificate in enumerate(held.chain, 1):
         for code, text in (*_validity(certificate, at), *_strength(certificate)):
@@ -280,6 +286,9 @@ def _problem(
     sound = next((end for end in ends if not end.is_broken), None)
     if ca is None and sound is not None:
         return _unmarked(sound.path) if len(sound.path) > 1 else _missing(leaf, sound.link)
+    unsure = next((end for end in ends if end.link.is_unsure), None)
+    if unsure is not None:
+        return _missing(leaf, unsure.link)
     broken = next((end for end in ends if end.is_broken), None)
     if broken is not None:
         return "issuer-signature", _broken(broken.path)

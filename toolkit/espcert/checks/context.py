@@ -54,12 +54,25 @@ class Context:
         return None if key is None else hmac_peripheral.open_entry(key, item.data)
 
     def device_key(self, index: int) -> PublicKeyTypes | None:
-        """The public key of the first device certificate of an index, None where there is none."""
+        """The public key of the device certificate for the key of an index, None for none.
+
+        That of the same index; esp-secure-cert-tool 2.2.0 wrote the only key at subtype 1 and the
+        certificate at 0, so a certificate that is the only one, and that no key of its own index
+        claims, belongs to the key of another.
+        """
         if index not in self._device_keys:
-            found = (item for item in self.whole(kinds.DEVICE_CERT) if item.index == index)
-            data = next(map(self.plain, found), None)
+            item = self._certificate_for(index)
+            data = None if item is None else self.plain(item)
             self._device_keys[index] = None if data is None else certificates.public_key(data)
         return self._device_keys[index]
+
+    def _certificate_for(self, index: int) -> Item | None:
+        held = self.whole(kinds.DEVICE_CERT)
+        own = next((item for item in held if item.index == index), None)
+        if own is not None or len(held) != 1:
+            return own
+        keys = {item.index for item in self.whole(kinds.PRIVATE_KEY, kinds.DS_CIPHERTEXT)}
+        return None if held[0].index in keys or len(keys) != 1 else held[0]
 
 
 def is_hmac_encrypted(item: Item) -> bool:

@@ -36,9 +36,20 @@ def check(context: Context) -> Iterator[Finding]:
     users = [item for item in keys if item.protection == kinds.ECDSA_PERIPHERAL]
     configs = _first_configs(context) if users else {}
     public_of = functools.cache(context.device_key)
+    if not keys:
+        yield from _without_entry(context)
     for item in users:
         yield from _leak(item, context)
         yield from _place(item, configs.get(item.index), public_of(item.index), context)
+
+
+def _without_entry(context: Context) -> Iterator[Finding]:
+    """Security configs whose key no entry mentions, as esp-secure-cert-tool 2.1.6 leaves them."""
+    for config in context.whole(kinds.SECURITY_CONFIG):
+        name = item_name(config.kind, config.index)
+        wanted = f"an empty {item_name(kinds.PRIVATE_KEY, config.index)} entry with flags 0x08"
+        message = f"{name}: names the eFuse block of a key, expected {wanted} beside it"
+        yield Finding("ecdsa-entry-missing", message, name, config.offset)
 
 
 def _first_configs(context: Context) -> dict[int, Item]:
@@ -60,7 +71,7 @@ def is_leaked(item: Item) -> bool:
         item.kind == kinds.PRIVATE_KEY
         and item.protection == kinds.ECDSA_PERIPHERAL
         and item.intact is not False
-        and (keypairs.is_encrypted(item.data) or keypairs.load_private_key(item.data) is not None)
+        and keypairs.is_key(item.data)
     )
 
 

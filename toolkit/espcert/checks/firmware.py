@@ -15,7 +15,7 @@ from espcert.checks import firmware_subjects as of
 from espcert.checks.context import Context
 from espcert.checks.firmware_subjects import Concerned, Subject
 from espcert.findings import Finding
-from espcert.firmware import FIRST, LATEST, Version, version_text
+from espcert.firmware import FIRST, LATEST, RELEASES, Version, version_text
 from espcert_formats import items as kinds
 
 UNREAD: Final = "firmware-unread"
@@ -68,6 +68,12 @@ def check(context: Context) -> Iterator[Finding]:
         message = (
             f"firmware: what is known of esp_secure_cert_mgr ends at {version_text(LATEST)}; "
             f"{version_text(version)} is judged like it"
+        )
+        yield Finding(UNSURE, message)
+    elif version not in RELEASES:
+        message = (
+            f"firmware: {version_text(version)} is no release of esp_secure_cert_mgr; it is judged "
+            "like the release before it"
         )
         yield Finding(UNSURE, message)
     for feature in FEATURES:

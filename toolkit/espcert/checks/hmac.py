@@ -94,10 +94,15 @@ def _encrypted(item: Item, bench: _Bench) -> Iterator[Finding]:
     if bench.context.firmware is None:
         text = "encrypted under HMAC: versions 2.0.6 to 2.6.1 read it, 2.7.0 to 2.9.3 fail on it"
         yield _finding("hmac-versions", item, text)
+    stored = _stored(item, bench)
+    if len(stored) < hmac_peripheral.TAG_LENGTH or keypairs.is_key(stored):
+        what = "a private key in plain text" if keypairs.is_key(stored) else "no room for its tag"
+        text = f"{len(stored)} bytes, {what}, expected what AES-GCM has encrypted"
+        yield _finding("hmac-not-opened", item, text)
+        return
     if bench.key is None:
         yield _finding("hmac-not-proven", item, "encrypted, and the HMAC key is not at hand")
         return
-    stored = _stored(item, bench)
     plaintext = hmac_peripheral.open_entry(bench.key, stored)
     if plaintext is None:
         text = f"{len(stored)} bytes that AES-GCM does not open with {bench.where}"
@@ -146,7 +151,8 @@ def _opened_key(item: Item, plaintext: bytes, bench: _Bench) -> Iterator[Finding
 
 def _derived(item: Item, bench: _Bench) -> Iterator[Finding]:
     if item.data:
-        text = f"the key is derived by HMAC, yet the entry carries {len(item.data)} bytes"
+        what = ", a private key in plain text" if keypairs.is_key(item.data) else ""
+        text = f"the key is derived by HMAC, yet the entry carries {len(item.data)} bytes{what}"
         yield _finding("derived-carries-data", item, f"{text}, expected none")
     wanted = item_name(kinds.ECDSA_SALT, item.index)
     if item.index not in bench.salts:

@@ -101,11 +101,12 @@ def _each_integrity(contents: Contents, entries: Sequence[Item]) -> Iterator[Fin
     import hashlib
 
     hasher, hashed, view = hashlib.sha256(), 0, memoryview(contents.data)
+    last = next((item for item in reversed(entries) if item.intact is not False), None)
     for item in entries:
         hasher.update(view[hashed : _entry(item)])
         hashed = _entry(item)
         if item.intact is not False:
-            yield _integrity_of(item, hasher.digest(), counts=item is entries[-1])
+            yield _integrity_of(item, hasher.digest(), counts=item is last)
 
 
 def _integrity_of(item: Item, digest: bytes, *, counts: bool) -> Finding:

@@ -25,6 +25,7 @@ def of_bytes(contents: Contents, contradiction: str | None) -> Iterator[Finding]
     if contradiction is not None:
         yield Finding("label-contradiction", contradiction)
     yield from _other_data(contents)
+    yield from _reserved_payload(contents)
 
 
 def _anomalies(contents: Contents) -> Iterator[Finding]:
@@ -59,6 +60,24 @@ def _other_data(contents: Contents) -> Iterator[Finding]:
 
 _CREDENTIALS: Final = frozenset({kinds.LABEL, kinds.LABEL_PRE_PROV})
 """Namespaces of NVS that hold credentials have the names of the partitions."""
+
+
+def _reserved_payload(contents: Contents) -> Iterator[Finding]:
+    """Reserved bytes inside the payloads of TLV entries, which are carried over as they are."""
+    for item in contents.items:
+        for start, stop in _RESERVED.get(item.kind, ()):
+            held = item.data[start:stop]
+            if item.flags is not None and item.intact is not False and held.strip(b"\0"):
+                name = item_name(item.kind, item.index)
+                message = f"{name}: reserved bytes {start} to {stop - 1} are not all zero"
+                yield Finding("reserved-payload", message, name, item.offset + start)
+
+
+_RESERVED: Final = {
+    kinds.DS_CONTEXT: ((0, 4), (5, 6)),
+    kinds.SECURITY_CONFIG: ((1, 40),),
+}
+"""Source: ESP-IDF v5.5, esp_ds_data_ctx_t; esp_secure_cert_tlv_private.h, tlv_sec_cfg."""
 
 
 def missing(items: Iterable[Item]) -> Iterator[Finding]:

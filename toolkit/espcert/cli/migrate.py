@@ -112,12 +112,12 @@ def command(
         )
 
     def migrate_one(name: str) -> int:
-        read = [name, *(file for file in (device_cert, ca_cert) if file is not None)]
-        _check_files(read, output, dry_run=dry_run, force=force)
+        read = [name, device_cert, ca_cert, hmac_key, efuse, key_password, *(ca or ())]
+        _check_files([file for file in read if file], output, dry_run=dry_run, force=force)
         options = migration.Options(
-            size=size,
-            integrity=not no_integrity,
-            accept=frozenset(accept or ()),
+            size,
+            not no_integrity,
+            frozenset(accept or ()),
             device_cert=_certificate(device_cert),
             ca_cert=_certificate(ca_cert),
             means=given,

@@ -115,6 +115,7 @@ def _named(option: str) -> Iterator[None]:
 def _hmac_key(name: str) -> bytes:
     from espcert.keys import load_hmac_key
 
+    _refuse_stdin("--hmac-key", name)
     with _named("--hmac-key"):
         return load_hmac_key(name)
 
@@ -126,9 +127,13 @@ def _efuse(name: str, chip: str | None) -> EfuseDump:
         return efuse.load(name, chip)
 
 
-def _read(option: str, name: str) -> bytes:
+def _refuse_stdin(option: str, name: str) -> None:
     if name == files.STDIN:
         raise UsageError("bad-file", f"{option} -: standard input is for the image")
+
+
+def _read(option: str, name: str) -> bytes:
+    _refuse_stdin(option, name)
     try:
         with _named(option):
             return files.read_image(name, MAX_FILE_SIZE)
