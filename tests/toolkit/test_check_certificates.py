@@ -80,6 +80,23 @@ def test_nothing_is_proven_without_the_issuer(authorities: tuple[bytes, ...]) ->
     assert "issuer-proven" not in {finding.code for finding in found}
 
 
+def test_an_expired_ca_file_is_told() -> None:
+    old = make_ca("Old Root", until=2024)
+    leaf = make_leaf(old, "mine")
+    found = list(checked.check(pki.context(contents_of(leaf.pem), ca=(old.certificate,))))
+    assert [one.code for one in found] == ["issuer-proven", "certificate-expired"]
+    assert "Old Root" in found[1].message
+
+
+@pytest.mark.parametrize(("allowed", "fits"), [(0, False), (1, True), (None, True)])
+def test_path_length(allowed: int | None, fits: bool) -> None:
+    constraint = x509.BasicConstraints(ca=True, path_length=allowed)
+    root = make_ca("Narrow", ca=None, extensions=(constraint,))
+    middle = make_ca("Middle", root)
+    found = of_device(make_leaf(middle, "mine").pem, middle.pem, root.pem)
+    assert found == ([] if fits else ["ca-not-a-ca"])
+
+
 def codes(contents: Contents, **overrides: Any) -> list[tuple[str, str | None]]:
     return [(finding.code, finding.item) for finding in found_in(contents, **overrides)]
 

@@ -304,7 +304,7 @@ _CERTIFICATES: Final = (
     Kind(
         "ca-not-a-ca",
         WARNING,
-        "A certificate that issued another one is not marked as a CA that may sign certificates.",
+        "A certificate that issued another one is not marked as a CA that may do so.",
         "issue it anew with basicConstraints CA:TRUE; mbedTLS refuses such chains",
         f"{_RFC5280}, 4.2.1.9",
     ),

@@ -161,6 +161,14 @@ def may_issue(certificate: Certificate) -> bool:
     return basic is not None and basic.ca and (usage is None or usage.key_cert_sign)
 
 
+def path_length(certificate: Certificate) -> int | None:
+    """How many CAs a CA allows below it, None for any number. RFC 5280, 4.2.1.9."""
+    from cryptography import x509
+
+    constraints = extension(certificate, x509.BasicConstraints)
+    return None if constraints is None else constraints.path_length
+
+
 def is_self_issued(certificate: Certificate) -> bool:
     """Whether a certificate names itself as its issuer; its signature may say otherwise."""
     name = issuer_key(certificate)

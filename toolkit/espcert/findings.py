@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from espcert.catalogue import CATALOGUE, ERROR, INFO, WARNING
+
+if TYPE_CHECKING:
+    from espcert_formats.items import Item
 
 SEVERITIES: Final = (ERROR, WARNING, INFO)
 """Worst first."""
@@ -52,6 +55,12 @@ class Finding:
 def item_name(kind: str, index: int = 0) -> str:
     """How a finding names an item."""
     return f"{kind}[{index}]" if index else kind
+
+
+def of_item(code: str, item: Item, text: str, offset: int | None = None) -> Finding:
+    """A finding on an item, whose name begins the message; `offset` is the item's by default."""
+    name = item_name(item.kind, item.index)
+    return Finding(code, f"{name}: {text}", name, item.offset if offset is None else offset)
 
 
 def worst(findings: Iterable[Finding]) -> str:

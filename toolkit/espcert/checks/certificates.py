@@ -62,7 +62,7 @@ def check(context: Context) -> Iterator[Finding]:
         authorities = [ca for one in held if one.item.kind == kinds.CA_CERT for ca in one.chain]
         issuers = _Issuers([*(context.ca or ()), *authorities])
         for one in devices:
-            yield from _vouched(one, issuers, context.ca)
+            yield from _vouched(one, issuers, context)
 
 
 def _held(context: Context) -> Iterator[_Held]:
@@ -223,11 +223,9 @@ class _Issuers:
         return self._signed.get((child, issuer))
 
 
-def _vouched(
-    device: _Held, issuers: _Issuers, ca: tuple[Certificate, ...] | None
-) -> Iterator[Finding]:
+def _vouched(device: _Held, issuers: _Issuers, context: Context) -> Iterator[Finding]:
     """One finding on the chain of a device certificate, two where it is its own and --ca is not."""
-    leaf = device.chain[0]
+    leaf, ca = device.chain[0], context.ca
     if certificates.is_self_issued(leaf) and issuers.is_signed(leaf, leaf):
         text = f"{_shown(certificates.subject_text(leaf))} is signed with its own key"
         yield device.finding("self-signed", text)
@@ -238,6 +236,10 @@ def _vouched(
     anchored, ends = _walk(device.chain, issuers, frozenset(ca or ()))
     problem = _problem(leaf, anchored, ends, ca)
     yield device.finding(*(problem or ("issuer-proven", _issued(leaf))))
+    for issuer in set(anchored or ()) & set(ca or ()):
+        for code, text in _validity(issuer, context.at):
+            subject = _shown(certificates.subject_text(issuer))
+            yield device.finding(code, f"vouched for by {subject} of --ca, which {text}")
 
 
 def _issued(leaf: Certificate) -> str:
@@ -316,10 +318,14 @@ def _broken(path: _Path) -> str:
 
 
 def _unmarked(path: _Path) -> tuple[str, str] | None:
-    """The first issuer on a path that must not issue certificates, if one must not."""
-    for issuer in path[1:]:
+    """The first issuer on a path that must not issue the one before it, if one must not."""
+    for depth, issuer in enumerate(path[1:]):
+        subject = _shown(certificates.subject_text(issuer))
+        longest = certificates.path_length(issuer)
+        if longest is not None and depth > longest:
+            text = f"vouched for by {subject}, which allows {longest} CAs below it, found {depth}"
+            return "ca-not-a-ca", text
         if not certificates.may_issue(issuer):
-            subject = _shown(certificates.subject_text(issuer))
             wanted = "basicConstraints CA:TRUE, and keyCertSign in its keyUsage if it has one"
             return "ca-not-a-ca", f"vouched for by {subject}, expected {wanted}"
     return None

@@ -7,7 +7,7 @@ from typing import Final
 
 from espcert import encoding
 from espcert.checks.context import Context
-from espcert.findings import Finding, item_name
+from espcert.findings import Finding, of_item
 from espcert_formats import items as kinds
 from espcert_formats.items import Item
 
@@ -21,9 +21,8 @@ def check(context: Context) -> Iterator[Finding]:
     for item in context.whole(kinds.DEVICE_CERT, kinds.CA_CERT, kinds.PRIVATE_KEY):
         data = context.plain(item) if item.protection in _PROTECTIONS else None
         if data is not None:
-            name = item_name(item.kind, item.index)
             for code, text in (*_problems(data), *_misplaced(item, data)):
-                yield Finding(code, f"{name}: {text}", name, item.offset)
+                yield of_item(code, item, text)
 
 
 def _misplaced(item: Item, data: bytes) -> Iterator[tuple[str, str]]:

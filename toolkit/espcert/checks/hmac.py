@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from espcert import hmac_peripheral, keypairs
 from espcert.checks import private_key
 from espcert.checks.context import Context, is_hmac_encrypted
-from espcert.findings import Finding, item_name
+from espcert.findings import Finding, item_name, of_item
 from espcert_formats import items as kinds
 from espcert_formats.items import Item
 
@@ -46,7 +46,7 @@ def check(context: Context) -> Iterator[Finding]:
         return
     lookup = context.keys.hmac_up()
     for code, text in lookup.problems:
-        yield _finding(code, users[0], text)
+        yield of_item(code, users[0], text)
     bench = _bench(context, lookup.key, lookup.where or "the HMAC key")
     for item in users:
         yield from _chip(item, context)
@@ -76,15 +76,10 @@ def _bench(context: Context, key: bytes | None, where: str) -> _Bench:
     )
 
 
-def _finding(code: str, item: Item, text: str) -> Finding:
-    name = item_name(item.kind, item.index)
-    return Finding(code, f"{name}: {text}", name, item.offset)
-
-
 def _chip(item: Item, context: Context) -> Iterator[Finding]:
     if context.chip is not None and not context.chip.hmac:
         text = f"needs the HMAC peripheral, which {context.chip.name} does not have"
-        yield _finding("hmac-chip", item, text)
+        yield of_item("hmac-chip", item, text)
 
 
 # --- Encrypted entries --------------------------------------------------------------------------
@@ -93,25 +88,25 @@ def _chip(item: Item, context: Context) -> Iterator[Finding]:
 def _encrypted(item: Item, bench: _Bench) -> Iterator[Finding]:
     if bench.context.firmware is None:
         text = "encrypted under HMAC: versions 2.0.6 to 2.6.1 read it, 2.7.0 to 2.9.3 fail on it"
-        yield _finding("hmac-versions", item, text)
+        yield of_item("hmac-versions", item, text)
     stored = _stored(item, bench)
     if len(stored) < hmac_peripheral.TAG_LENGTH or keypairs.is_key(stored):
         what = "a private key in plain text" if keypairs.is_key(stored) else "no room for its tag"
         text = f"{len(stored)} bytes, {what}, expected what AES-GCM has encrypted"
-        yield _finding("hmac-not-opened", item, text)
+        yield of_item("hmac-not-opened", item, text)
         return
     if bench.key is None:
-        yield _finding("hmac-not-proven", item, "encrypted, and the HMAC key is not at hand")
+        yield of_item("hmac-not-proven", item, "encrypted, and the HMAC key is not at hand")
         return
     plaintext = hmac_peripheral.open_entry(bench.key, stored)
     if plaintext is None:
         text = f"{len(stored)} bytes that AES-GCM does not open with {bench.where}"
-        yield _finding("hmac-not-opened", item, text)
+        yield of_item("hmac-not-opened", item, text)
     elif item.kind == kinds.PRIVATE_KEY:
         yield from _opened_key(item, plaintext, bench)
     else:
         text = f"opens with {bench.where}, {len(plaintext)} bytes"
-        yield _finding("hmac-proven", item, text)
+        yield of_item("hmac-proven", item, text)
 
 
 def _stored(item: Item, bench: _Bench) -> bytes:
@@ -134,16 +129,16 @@ def _opened_key(item: Item, plaintext: bytes, bench: _Bench) -> Iterator[Finding
         yield from found
         if any(finding.code == "key-proven" for finding in found):
             text = f"opens with {bench.where}, and the key in it is right"
-            yield _finding("hmac-proven", item, text)
+            yield of_item("hmac-proven", item, text)
     elif not locked:
         text = f"opens with {bench.where}, but its {len(plaintext)} bytes are no private key"
-        yield _finding("key-unreadable", item, text)
+        yield of_item("key-unreadable", item, text)
     elif password is None:
         text = f"opens with {bench.where}, and the key in it is under a password; none was given"
-        yield _finding("key-encrypted", item, text)
+        yield of_item("key-encrypted", item, text)
     else:
         text = f"opens with {bench.where}, but the password that was given does not open its key"
-        yield _finding("key-password", item, text)
+        yield of_item("key-password", item, text)
 
 
 # --- Derived keys -------------------------------------------------------------------------------
@@ -153,16 +148,16 @@ def _derived(item: Item, bench: _Bench) -> Iterator[Finding]:
     if item.data:
         what = ", a private key in plain text" if keypairs.is_key(item.data) else ""
         text = f"the key is derived by HMAC, yet the entry carries {len(item.data)} bytes{what}"
-        yield _finding("derived-carries-data", item, f"{text}, expected none")
+        yield of_item("derived-carries-data", item, f"{text}, expected none")
     wanted = item_name(kinds.ECDSA_SALT, item.index)
     if item.index not in bench.salts:
         state = "is damaged" if item.index in bench.damaged_salts else "is not there"
-        yield _finding("salt-missing", item, f"derived by HMAC, and its {wanted} {state}")
+        yield of_item("salt-missing", item, f"derived by HMAC, and its {wanted} {state}")
         return
     salt = bench.context.plain(bench.salts[item.index])
     if bench.key is None or salt is None:
         what = "the HMAC key" if bench.key is None else f"its {wanted}"
-        yield _finding("hmac-not-proven", item, f"derived, and {what} is not at hand")
+        yield of_item("hmac-not-proven", item, f"derived, and {what} is not at hand")
         return
     yield _judged(bench.derive(bench.key, salt), item, bench)
 
@@ -173,12 +168,12 @@ def _judged(private: EllipticCurvePrivateKey | None, item: Item, bench: _Bench) 
     public = bench.public(item.index)
     if private is None:
         text = f"what {origin} give is no P-256 private key"
-        return _finding("derived-out-of-range", item, text)
+        return of_item("derived-out-of-range", item, text)
     if public is None:
         text = f"derived from {origin}; there is no readable device certificate to compare with"
-        return _finding("key-not-proven", item, text)
+        return of_item("key-not-proven", item, text)
     if keypairs.signs_for(private, public):
         text = f"derived from {origin}, it is that of the device certificate"
-        return _finding("hmac-proven", item, text)
+        return of_item("hmac-proven", item, text)
     text = f"what {origin} give is another key, expected that of the device certificate"
-    return _finding("derived-foreign", item, f"{text} ({keypairs.key_name(public)})")
+    return of_item("derived-foreign", item, f"{text} ({keypairs.key_name(public)})")

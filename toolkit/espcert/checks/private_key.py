@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from espcert import keypairs
 from espcert.checks.context import Context
-from espcert.findings import Finding, item_name
+from espcert.findings import Finding, item_name, of_item
 from espcert_formats import items as kinds
 from espcert_formats.items import Item
 
@@ -43,17 +43,17 @@ def _check(item: Item, context: Context) -> Iterator[Finding]:
     private = keypairs.load_private_key(item.data)
     if private is None:
         text = f"{len(item.data)} bytes, expected a private key in PEM or DER that is whole"
-        yield _finding("key-unreadable", item, text)
+        yield of_item("key-unreadable", item, text)
         return
     text = f"{keypairs.key_name(private)} in plain text, {len(item.data)} bytes"
-    yield _finding("key-plaintext", item, text)
+    yield of_item("key-plaintext", item, text)
     yield from judge(private, item, context)
 
 
 def _encrypted(item: Item, context: Context) -> Iterator[Finding]:
     if context.key_password is None:
         text = "under a password, and none was given, so that it is not known which key it is"
-        yield _finding("key-encrypted", item, text)
+        yield of_item("key-encrypted", item, text)
         return
     private = keypairs.load_private_key(item.data, context.key_password)
     if private is None:
@@ -61,7 +61,7 @@ def _encrypted(item: Item, context: Context) -> Iterator[Finding]:
             "the password that was given does not open it; "
             "or it is damaged, or encrypted in a way that espcert does not know"
         )
-        yield _finding("key-password", item, text)
+        yield of_item("key-password", item, text)
         return
     yield from judge(private, item, context)
 
@@ -72,7 +72,7 @@ def judge(private: PrivateKeyTypes, item: Item, context: Context) -> Iterator[Fi
     if own is None or not keypairs.can_sign(private):
         most = keypairs.MAX_RSA_BITS
         text = f"{keypairs.key_name(private)}, expected ECDSA, or RSA of {most} bits at most"
-        yield _finding("key-unreadable", item, text)
+        yield of_item("key-unreadable", item, text)
         return
     public = context.device_key(item.index)
     if public is None:
@@ -80,15 +80,15 @@ def judge(private: PrivateKeyTypes, item: Item, context: Context) -> Iterator[Fi
     elif not keypairs.same_key(private, public):
         certificate = item_name(kinds.DEVICE_CERT, item.index)
         text = f"{_described(own)}, while {certificate} has {_described(public)}"
-        yield _finding("key-mismatch", item, text)
+        yield of_item("key-mismatch", item, text)
     elif keypairs.signs_for(private, public):
         certificate = item_name(kinds.DEVICE_CERT, item.index)
         text = f"{_described(own)}: that of {certificate}, and a signature made with it verifies"
-        yield _finding("key-proven", item, text)
+        yield of_item("key-proven", item, text)
     else:
         certificate = item_name(kinds.DEVICE_CERT, item.index)
         text = f"{_described(own)}: that of {certificate}, but its private numbers do not fit it"
-        yield _finding("key-inconsistent", item, text)
+        yield of_item("key-inconsistent", item, text)
 
 
 def _by_itself(private: PrivateKeyTypes, item: Item) -> Finding:
@@ -99,17 +99,12 @@ def _by_itself(private: PrivateKeyTypes, item: Item) -> Finding:
         text = (
             f"{name}, whose numbers contradict each other, so that it signs nothing that verifies"
         )
-        return _finding("key-inconsistent", item, text)
+        return of_item("key-inconsistent", item, text)
     text = f"{name}, sound by itself; there is no readable {certificate} to compare it with"
-    return _finding("key-not-proven", item, text)
+    return of_item("key-not-proven", item, text)
 
 
 def _described(public: PublicKeyTypes) -> str:
     digest = keypairs.key_digest(public) or ""
     shown = f" (public key {digest[:_DIGEST_SHOWN]}...)" if digest else ""
     return keypairs.key_name(public) + shown
-
-
-def _finding(code: str, item: Item, text: str) -> Finding:
-    name = item_name(item.kind, item.index)
-    return Finding(code, f"{name}: {text}", name, item.offset)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from espcert.checks.context import Context, is_hmac_encrypted
-from espcert.findings import Finding, item_name
+from espcert.findings import Finding, item_name, of_item
 from espcert_formats import items as kinds
 from espcert_formats import signature_block
 from espcert_formats.checksum import sha256
@@ -54,11 +54,6 @@ def _entry(item: Item) -> int:
     return item.offset if item.entry_offset is None else item.entry_offset
 
 
-def _finding(code: str, item: Item, text: str, offset: int | None = None) -> Finding:
-    name = item_name(item.kind, item.index)
-    return Finding(code, f"{name}: {text}", name, item.offset if offset is None else offset)
-
-
 def _names(items: Iterable[Item]) -> str:
     """The entries that hold the items by name, the first few."""
     entries: dict[int, str] = {}
@@ -89,11 +84,11 @@ def _integrity(contents: Contents) -> Iterator[Finding]:
     last = entries[-1]
     if len(entries) > 1:
         text = f"the last of {len(entries)} integrity entries, at {_entry(last):#x}; "
-        yield _finding("integrity-several", last, text + "firmware checks only this one")
+        yield of_item("integrity-several", last, text + "firmware checks only this one")
     behind = _material_behind(contents, _entry(last))
     if behind:
         text = f"behind the last integrity entry, at {_entry(last):#x}, which does not protect "
-        yield _finding("integrity-uncovered", behind[0], text + _names(behind))
+        yield of_item("integrity-uncovered", behind[0], text + _names(behind))
 
 
 def _each_integrity(contents: Contents, entries: Sequence[Item]) -> Iterator[Finding]:
@@ -114,11 +109,11 @@ def _integrity_of(item: Item, digest: bytes, *, counts: bool) -> Finding:
     covered = f"the {_entry(item)} bytes before it"
     if len(item.data) != SHA256_LENGTH:
         text = f"{len(item.data)} bytes, expected the {SHA256_LENGTH} of a SHA-256 digest"
-        return _finding("integrity-malformed", item, text)
+        return of_item("integrity-malformed", item, text)
     if item.data != digest:
         text = f"SHA-256 {_short(item.data)}, expected {_short(digest)} of {covered}"
-        return _finding("integrity-mismatch" if counts else "integrity-several", item, text)
-    return _finding("integrity-valid", item, f"it is the SHA-256 of {covered}")
+        return of_item("integrity-mismatch" if counts else "integrity-several", item, text)
+    return of_item("integrity-valid", item, f"it is the SHA-256 of {covered}")
 
 
 def _short(digest: bytes) -> str:
@@ -153,7 +148,7 @@ def _unreleased(contents: Contents) -> Iterator[Finding]:
         if _is_unreleased(item):
             text = f"a signature block of {len(item.data)} bytes, a form that was never released; "
             text += f"expected {', '.join(map(str, lengths[:-1]))} or {lengths[-1]} bytes"
-            yield _finding("signature-unreleased", item, text)
+            yield of_item("signature-unreleased", item, text)
 
 
 def _unreachable(contents: Contents) -> Iterator[Finding]:
@@ -161,11 +156,11 @@ def _unreachable(contents: Contents) -> Iterator[Finding]:
         if item.kind == kinds.SIGNATURE_BLOCK:
             text = f"in an entry at {_entry(item):#x}, expected before the end of the entries at "
             text += f"{contents.end:#x}, where firmware stops looking"
-            yield _finding("signature-unreachable", item, text)
+            yield of_item("signature-unreachable", item, text)
     blocks = contents.of_kind(kinds.SIGNATURE_BLOCK)
     if blocks and _first_block(contents) is None:
         text = "firmware looks for the block of subtype 0 first, finds none, and verifies nothing"
-        yield _finding("signature-unreachable", blocks[0], text)
+        yield of_item("signature-unreachable", blocks[0], text)
 
 
 def _subtypes(contents: Contents) -> Iterator[Finding]:
@@ -175,7 +170,7 @@ def _subtypes(contents: Contents) -> Iterator[Finding]:
             found = ", ".join(str(one.index) for one in blocks[:_NAMES_SHOWN])
             more = ", ..." if len(blocks) > _NAMES_SHOWN else ""
             text = f"the signature blocks have the subtypes {found}{more}, expected 0, 1 and 2 "
-            yield _finding("signature-subtypes", item, text + "in this order, and no others")
+            yield of_item("signature-subtypes", item, text + "in this order, and no others")
             return
 
 
@@ -189,7 +184,7 @@ def _signatures(context: Context, first: Item) -> Iterator[Finding]:
     if behind and not covers_any:
         text = f"it lies before {_names(behind)}, expected behind what it is to protect"
         made_over = _made_over_what_follows(contents, first, _entry(behind[0]))
-        yield _finding("signature-order", first, text + made_over)
+        yield of_item("signature-order", first, text + made_over)
         return
     blocks = [
         item
@@ -201,7 +196,7 @@ def _signatures(context: Context, first: Item) -> Iterator[Finding]:
     yield from _foreign(context, blocks)
     if behind:
         text = f"behind the signature, at {end:#x}, which does not protect {_names(behind)}"
-        yield _finding("signature-uncovered", behind[0], text)
+        yield of_item("signature-uncovered", behind[0], text)
 
 
 def _read_by_firmware(contents: Contents) -> Iterable[Item]:
@@ -232,14 +227,14 @@ def _block(context: Context, item: Item, end: int) -> Iterator[Finding]:
         block = _read(item)
     except FormatError as error:
         text = f"found {error.found}, expected {error.expected}"
-        yield _finding("signature-malformed", item, text, item.offset + (error.offset or 0))
+        yield of_item("signature-malformed", item, text, item.offset + (error.offset or 0))
         return
     faults = list(_crc(item, block))
     try:
         faults += _fault(context.contents, item, block, end)
     except _UnsupportedCurveError:
         text = f"found {block.scheme.name}, which the cryptography library here does not support"
-        yield _finding("signature-not-proven", item, text)
+        yield of_item("signature-not-proven", item, text)
         return
     yield from faults or [_valid(context, item, block, end)]
 
@@ -267,7 +262,7 @@ def _crc(item: Item, block: SignatureBlock) -> Iterator[Finding]:
             f"CRC-32 {part.crc_stored:#010x} in the RSA block, expected {part.crc_computed:#010x}"
         )
         at = item.offset + signature_block.HEADER_LENGTH + signature_block.RSA_CHECKED_LENGTH
-        yield _finding("signature-crc", item, text, at)
+        yield of_item("signature-crc", item, text, at)
 
 
 def _valid(context: Context, item: Item, block: SignatureBlock, end: int) -> Finding:
@@ -275,7 +270,7 @@ def _valid(context: Context, item: Item, block: SignatureBlock, end: int) -> Fin
     text += f"of its public key, as eFuses hold it, is {sha256(block.key_bytes)}"
     if context.signing_key is not None and _known_key(block) == context.signing_key:
         text += "; it is the signing key that was given"
-    return _finding("signature-valid", item, text)
+    return of_item("signature-valid", item, text)
 
 
 def _foreign(context: Context, blocks: Sequence[Item]) -> Iterator[Finding]:
@@ -289,7 +284,7 @@ def _foreign(context: Context, blocks: Sequence[Item]) -> Iterator[Finding]:
         return
     for item, block in used:
         text = f"made with the {block.scheme.name} key of SHA-256 {sha256(block.key_bytes)}, "
-        yield _finding("signature-foreign", item, text + "expected the signing key that was given")
+        yield of_item("signature-foreign", item, text + "expected the signing key that was given")
 
 
 def _readable(item: Item) -> SignatureBlock | None:
@@ -314,25 +309,25 @@ def _fault(contents: Contents, item: Item, block: SignatureBlock, end: int) -> I
     part, wanted = block.part, _stretch(Span(0, end))
     if isinstance(part, RsaPart) and not _peripheral_numbers_fit(part):
         text = "the numbers rinv and m' in the block do not fit its modulus, which the chip needs"
-        yield _finding("signature-invalid", item, text)
+        yield of_item("signature-invalid", item, text)
         return
     actual = _digest(block, contents.data[:end])
     stored = part.digest if isinstance(part, RsaPart) else actual
     if _verifies(block, actual):
         if stored != actual:
             text = f"SHA-256 {_short(stored)} in the block, expected {_short(actual)} of {wanted}"
-            yield _finding("signature-digest", item, text + ", over which it was made")
+            yield of_item("signature-digest", item, text + ", over which it was made")
         return
     made_over = _made_over(block, contents, _likely(block, item))
     if made_over is not None:
         text = f"made over {_stretch(made_over)}, expected {wanted}"
-        yield _finding("signature-digest", item, text)
+        yield of_item("signature-digest", item, text)
     elif stored != actual and _verifies(block, stored):
         text = f"made over bytes of SHA-256 {_short(stored)}, expected {_short(actual)} of {wanted}"
-        yield _finding("signature-digest", item, text)
+        yield of_item("signature-digest", item, text)
     else:
         text = f"the {block.scheme.name} signature does not verify over {wanted}"
-        yield _finding("signature-invalid", item, text)
+        yield of_item("signature-invalid", item, text)
 
 
 def _stretch(span: Span) -> str:
