@@ -38,7 +38,9 @@ def _given(options: dict[str, str]) -> dict[str, Any]:
     for name, value in options.items():
         path = FIXTURES / value
         if name == "at":
-            given[name] = datetime.fromisoformat(value).replace(tzinfo=timezone.utc)
+            given[name] = datetime.fromisoformat(value.removesuffix("Z")).replace(
+                tzinfo=timezone.utc
+            )
         elif name == "hmac_key":
             given[name] = espcert.open_hmac_key(path)
         elif name == "efuse":

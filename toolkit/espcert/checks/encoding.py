@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,7 +12,7 @@ from espcert.findings import Finding, of_item
 from espcert_formats import items as kinds
 from espcert_formats.items import Item
 
-_KEY_LABEL: Final = b"PRIVATE KEY-----"
+_KEY_LABEL: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _PROTECTIONS: Final = (None, kinds.PLAINTEXT, kinds.HMAC_ENCRYPTED)
 """Keys held elsewhere have no encoding; what lies in their entries is another check's business."""
 
@@ -26,7 +27,8 @@ def check(context: Context) -> Iterator[Finding]:
 
 
 def _misplaced(item: Item, data: bytes) -> Iterator[tuple[str, str]]:
-    if item.kind in kinds.CERTIFICATES and _KEY_LABEL in data:
+    is_pem = encoding.encoding_of(data) == encoding.PEM
+    if item.kind in kinds.CERTIFICATES and is_pem and _KEY_LABEL.search(data):
         yield "key-misplaced", "holds a private key in PEM, expected certificates only"
 
 
