@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.cli.test_unreadable_images import table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DUMP = ROOT / "fixtures" / "images" / "cust_flash_legacy_ec.bin"
 FLASH_SIZE = 0x40000
 PARTITION_OFFSET = 0xD000
+TABLE_OFFSET = 0xC000
 
 # What stands in for a module on a serial port: esptool's three verbs on a file "flash.bin".
 ESPTOOL = """
@@ -68,6 +70,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flash[PARTITION_OFFSET : PARTITION_OFFSET + 0x6000] = DUMP.read_bytes()
     (directory / "flash.bin").write_bytes(flash)
     (directory / "dump.bin").write_bytes(DUMP.read_bytes())
+    flash[TABLE_OFFSET : TABLE_OFFSET + 0xC00] = table([("pre_prov", 0x3F, 6, 0xD000, 0x6000)])
+    (directory / "whole.bin").write_bytes(flash)
     shutil.copy(ROOT / "fixtures" / "images" / "tlv_ds_c3.bin", directory / "ds.bin")
     shutil.copy(ROOT / "fixtures" / "inputs" / "hmac_key.bin", directory / "hmac_key.bin")
     tools = directory / "bin"

@@ -15,9 +15,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import espcert
-from espcert import detection, inspection, migration, schemas, verification
+from espcert import detection, flash_table, inspection, migration, schemas, verification
 from espcert.catalogue import ACCEPTABLE, CATALOGUE
-from espcert_formats import tlv
+from espcert_formats import partition_table, tlv
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "fixtures"
@@ -198,11 +198,14 @@ def samples() -> dict[str, Object]:
     every = FIXED["images/tlv_every_type.bin"]
     reading = espcert.detect(espcert.open_image(every))
     refused = espcert.detect(espcert.open_image(FIXED["images/nvs_other_data.bin"]))
+    row = partition_table.Row(b"esp_secure_cert", 0x3F, 6, 0xD000, 0x2000, 0)
+    listed = partition_table.Table(0x8000, (row,), md5_ok=True)
     found = {
         "detect": detection.to_json(reading),
         "inspect": inspection.to_json(reading),
         "verify": verification.to_json(refused, espcert.verify(refused), "ok"),
         "migrate": migration.to_json(espcert.migrate(refused), None),
+        "partitions": flash_table.to_json(flash_table.FlashTable(listed, b"")),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }
     found["inspect"]["other_entries"] = []
@@ -261,7 +264,7 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "intact": ["yes", 1],
     "kind": ["ds_data", "user_data_6", ""],
     "index": [-1, 256, None],
-    "flags": [256, "0"],
+    "flags": [-1, "0", None],
     "length": [-1, None],
     "encoding": ["PEM", None],
     "protection": ["none", None],

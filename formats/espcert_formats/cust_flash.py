@@ -181,6 +181,11 @@ def starts(data: bytes) -> bool:
     )
 
 
+def extent(data: bytes, start: int) -> int:
+    """Bytes of the partition at `start`: the areas lie at fixed offsets."""
+    return min(SIZE, len(data) - start)
+
+
 def recognise(data: bytes, label: str | None = None) -> Evidence | None:
     """Recognise the layout by the firmware's own test, the magic word of either metadata.
 

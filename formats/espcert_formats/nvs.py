@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from espcert_formats import items as kinds
 from espcert_formats import nvs_audit, nvs_log
 from espcert_formats.errors import FormatError
+from espcert_formats.flash import is_erased
 from espcert_formats.items import (
     LABEL,
     LABEL_PRE_PROV,
@@ -142,6 +143,20 @@ def namespaces(data: bytes) -> tuple[str, ...]:
 def starts(data: bytes) -> bool:
     """Whether the image's first page has a valid NVS header."""
     return nvs_log.page_header(data, 0) is not None
+
+
+def extent(data: bytes, start: int) -> int:
+    """Bytes of the partition at `start`: its pages, and as many free ones as NVS needs at least."""
+    pages = 0
+    while nvs_log.page_header(data, start + pages * nvs_log.PAGE_SIZE) is not None:
+        pages += 1
+    wanted = max(pages + 1, nvs_log.MIN_PAGES)
+    while pages < wanted:
+        at = start + pages * nvs_log.PAGE_SIZE
+        if not is_erased(data[at : at + nvs_log.PAGE_SIZE]):
+            break
+        pages += 1
+    return min(pages * nvs_log.PAGE_SIZE, len(data) - start)
 
 
 def recognise(data: bytes, label: str | None = None) -> Evidence | None:

@@ -7,6 +7,7 @@ components/partition_table/gen_esp32part.py and components/esp_partition/partiti
 from __future__ import annotations
 
 import hashlib
+import struct
 from io import BytesIO
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ USUAL_OFFSETS: Final = (0x8000, 0x9000, 0xC000, 0x10000)
 SEARCH_LIMIT: Final = 0x20000
 
 FLAG_ENCRYPTED: Final = 0x01
+FLAG_READONLY: Final = 0x02
+LABEL_LENGTH: Final = 16
 
 
 class Row(NamedTuple):
@@ -96,3 +99,26 @@ def find(data: bytes, given: int | None = None) -> Table | None:
         if table is not None:
             return table
     return None
+
+
+def encode_row(row: Row) -> bytes:
+    """The 32 bytes of a row. Source: gen_esp32part.py, PartitionDefinition.STRUCT_FORMAT."""
+    place = (row.type, row.subtype, row.offset, row.size)
+    label = row.label.ljust(LABEL_LENGTH, b"\0")
+    return struct.pack("<2sBBLL16sL", ROW_MAGIC, *place, label, row.flags)
+
+
+def replace_row(data: bytes, table: Table, old: Row, new: Row) -> bytes:
+    """The bytes of a table with one row replaced, and its MD5 made anew where it has one.
+
+    All other bytes are those of `data`, in which the table lies at its offset. A row that does
+    not change keeps its bytes. Raises ValueError where the table has no such row.
+    """
+    number = table.rows.index(old)
+    raw = bytearray(data[table.offset : table.offset + MAX_LENGTH])
+    if new != old:
+        raw[number * ROW_LENGTH : (number + 1) * ROW_LENGTH] = encode_row(new)
+    end = len(table.rows) * ROW_LENGTH
+    if table.md5_ok:
+        raw[end + 16 : end + 32] = hashlib.md5(raw[:end], usedforsecurity=False).digest()
+    return bytes(raw)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         def starts(self, data: bytes) -> bool:
             """Tell from its first bytes whether an image begins as a partition of this layout."""
 
+        def extent(self, data: bytes, start: int) -> int:
+            """Bytes of the partition that begins at `start` of a larger image without a table."""
+
         def recognise(self, data: bytes, label: str | None = None) -> Evidence | None:
             """Tell whether the firmware's own magic of this layout is there, and why."""
 
@@ -46,6 +49,17 @@ def _layout(name: str) -> Layout:
 def starts(data: bytes) -> bool:
     """Whether an image begins as a partition of any layout."""
     return any(layout.starts(data) for layout in layouts())
+
+
+def recognise(data: bytes, label: str | None = None) -> Evidence | None:
+    """What the first layout that recognises the bytes says of them, or None."""
+    return next(filter(None, (layout.recognise(data, label) for layout in layouts())), None)
+
+
+def extent(data: bytes, start: int) -> int:
+    """Bytes of the partition that begins at `start` of a larger image, by its own layout."""
+    head = data[start : start + 4096]
+    return next((one.extent(data, start) for one in layouts() if one.starts(head)), 0)
 
 
 def read(data: bytes, label: str | None = None) -> tuple[Layout, Contents] | None:

@@ -154,7 +154,7 @@ def walk(data: bytes, start: int = 0) -> Iterator[Entry]:
     stream = KaitaiStream(BytesIO(data))
     view = memoryview(data)
     offset, size = start, len(data)
-    while offset + HEADER_LENGTH <= size and offset < WALK_LIMIT:
+    while offset + HEADER_LENGTH <= size and offset - start < WALK_LIMIT:
         if data[offset : offset + 4] != MAGIC:
             return
         stream.seek(offset)
@@ -183,6 +183,14 @@ def walk(data: bytes, start: int = 0) -> Iterator[Entry]:
 def starts(data: bytes) -> bool:
     """Whether the magic word is at offset 0."""
     return data[:4] == MAGIC
+
+
+def extent(data: bytes, start: int) -> int:
+    """Bytes of the partition at `start`: whole sectors up to the gap behind its entries."""
+    end = start
+    for entry in walk(data[: start + WALK_LIMIT], start):
+        end = min(entry.end, len(data))
+    return min(-(-(end - start + END_GAP) // SECTOR) * SECTOR, len(data) - start)
 
 
 def recognise(data: bytes, label: str | None = None) -> Evidence | None:  # noqa: ARG001

@@ -32,8 +32,9 @@ OWN_OPTIONS = {
     "inspect": ("--map", "--show-secrets", "--extract", "--force"),
     "migrate": (
         *("--output", "-o", "--size", "--accept", "--device-cert", "--ca-cert", "--no-integrity"),
-        *("--dry-run", "--force", *PROOFS),
+        *("--dry-run", "--force", "--partition-only", "--table-out", *PROOFS),
     ),
+    "partitions": (),
     "verify": (
         *PROOFS,
         "--firmware",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from espcert import image as images
 from espcert.errors import UnreadableError
 from espcert.image import Image
-from espcert.text import size_text
 from espcert_formats import items as kinds
 from espcert_formats import registry
 from espcert_formats.items import Contents, Item
@@ -32,28 +31,36 @@ class Reading:
 
     @property
     def label(self) -> str | None:
-        """The label that was given, else the one that the bytes suggest."""
+        """The label that was given, or the table's, else the one that the bytes suggest."""
+        row = self.image.row
+        if row is not None:
+            return images.label_of(row)
         if self.image.label is not None:
             return self.image.label
         return self.contents.label if self.contents else None
 
     @property
     def contradiction(self) -> str | None:
-        """How the label that was given contradicts the bytes, or None.
+        """How the label that was given, or the row of the table, contradicts the bytes, or None.
 
         Other labels than the two were free to choose in esp_secure_cert_mgr 1.0.0 to 1.0.2 and
         contradict nothing.
         """
-        label = self.image.label
-        if label is None or self.contents is None:
+        if self.contents is None:
             return None
-        known = label in (kinds.LABEL, kinds.LABEL_PRE_PROV)
-        if not known or label in self.contents.traits.labels:
+        row = self.image.row
+        label = self.image.label if row is None else images.label_of(row)
+        traits, layout = self.contents.traits, self.contents.layout
+        if label in (kinds.LABEL, kinds.LABEL_PRE_PROV) and label not in traits.labels:
+            return (
+                f'label "{label}" contradicts the bytes: firmware reads no {layout} image under it'
+            )
+        if row is None or row.type == traits.partition_type:
             return None
-        return (
-            f'label "{label}" contradicts the bytes: firmware reads no {self.contents.layout} '
-            "image under it"
-        )
+        found = f"type {row.type:#04x} contradicts the bytes"
+        wanted = f"firmware looks for {layout} in partitions of type {traits.partition_type:#04x}"
+        erases = row.type == kinds.TYPE_DATA and traits.partition_type != kinds.TYPE_DATA
+        return f"{found}: {wanted}{', and with legacy support erases this one' if erases else ''}"
 
     def require(self) -> Contents:
         """The contents. Raises UnreadableError where the image is no known layout."""
@@ -64,34 +71,22 @@ class Reading:
 
 def detect(image: Image) -> Reading:
     """Read an image as the first layout that recognises it. Never fails on damage."""
-    if image.table is not None:
-        return _flash(image)
-    found = registry.read(image.data, image.label)
-    if found is None:
-        from espcert.unreadable import reason_for
+    if image.container == images.FLASH and image.row is None and image.table is not None:
+        wanted = "no row that holds credentials or is labelled esp_secure_cert or pre_prov"
+        if image.label is not None:
+            wanted = f"no row {image.label}"
+        reason = f"{images.place_text(image)}, which has {wanted}"
+        return Reading(image, None, None, reason, "no_partition")
+    label = image.label if image.row is None else images.label_of(image.row)
+    found = registry.read(image.partition, label)
+    if found is not None:
+        layout, contents = found
+        return Reading(image, contents, layout)
+    from espcert.unreadable import reason_for
 
-        reason = reason_for(image.data)
-        return Reading(image, None, None, reason.text, reason.code)
-    layout, contents = found
-    return Reading(image, contents, layout)
-
-
-def _flash(image: Image) -> Reading:
-    assert image.table is not None
-    wrong = ", whose MD5 is wrong" if image.table.md5_ok is False else ""
-    where = f"a whole flash image with a partition table at {image.table.offset:#x}{wrong}"
-    row = image.row
-    if row is None:
-        wanted = image.label or "esp_secure_cert or pre_prov"
-        return Reading(image, None, None, f"{where}, which has no row {wanted}", "no_partition")
-    name = images.label_text(row)
-    text = (
-        f"{where}; its partition {name} lies at {row.offset:#x}, {size_text(row.size)}"
-        f"{', flagged as encrypted' if row.encrypted else ''}"
-        f"{', beyond the end of the file' if row.offset + row.size > len(image.data) else ''}. "
-        f"Cut it out with: {images.cut_command(image, row)}"
-    )
-    return Reading(image, None, None, text, "partition_table")
+    why = reason_for(image.partition)
+    place = images.place_text(image)
+    return Reading(image, None, None, f"{place}: {why.text}" if place else why.text, why.code)
 
 
 def key_of(contents: Contents) -> str:
@@ -118,8 +113,8 @@ def evidence(reading: Reading) -> list[str]:
     """The reasons, and a contradicting label last."""
     if reading.contents is None:
         return []
-    contradiction = reading.contradiction
-    return [*reading.contents.evidence, *([contradiction] if contradiction else [])]
+    extra = (images.place_text(reading.image), reading.contradiction)
+    return [*reading.contents.evidence, *(text for text in extra if text)]
 
 
 def to_json(reading: Reading) -> dict[str, Any]:
@@ -134,8 +129,8 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "label": images.label_text(row) if row else reading.label,
         "chip_family": chip_family(contents.items) if contents else None,
         "partition": {
-            "file_offset": row.offset if row else 0,
-            "size": row.size if row else len(image.data),
+            "file_offset": image.start,
+            "size": row.size if row else len(image.partition),
             "type": row.type if row else None,
             "subtype": row.subtype if row else None,
             "encrypted": row.encrypted if row else None,

@@ -42,7 +42,7 @@ def save(migration: Migration, path: str | os.PathLike[str], *, force: bool = Fa
     if migration.reading.image.name:
         files.refuse_input_as_output([migration.reading.image.name], output)
     files.check_output(output, force=force)
-    files.write_atomically(output, migration.output, force=force)
+    files.write_atomically(output, migration.file or b"", force=force)
 
 
 def open_efuse(path: str | os.PathLike[str], *, chip: str | None = None) -> EfuseDump:

@@ -10,21 +10,24 @@ from datetime import datetime
 from typing import Any, Final
 
 from espcert import checks, detection, inspection, verification
+from espcert import image as images
 from espcert.catalogue import ACCEPTABLE, ERROR, INFO
 from espcert.checks import structure
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
 from espcert.findings import SEVERITIES, Finding, item_name
+from espcert.flashing import Flashing, new_row, place
 from espcert.mending import mends
 from espcert.selection import Loss, select
 from espcert.settlement import ASKED_AGAIN, settle
 from espcert.verification import PROVEN, UNPROVEN, Means
 from espcert_formats import items as kinds
-from espcert_formats import tlv
+from espcert_formats import partition_table, tlv
 from espcert_formats.checksum import sha256
 from espcert_formats.errors import FormatError
 from espcert_formats.flash import SECTOR, is_erased
 from espcert_formats.items import Contents, Item
+from espcert_formats.partition_table import Row
 
 _MAY_REMAIN: Final = (
     kinds.RESERVED_BYTES,
@@ -44,6 +47,7 @@ class Options:
     `size` is the partition's in bytes. `accept` names finding codes whose loss is taken.
     `device_cert` and `ca_cert` are certificate files (PEM or DER) that the source may lack.
     `means` (of `verification.means`) prove source and result; without them `chip` and `at` do.
+    `partition_only` makes of a whole flash image the partition alone.
     """
 
     size: int | None = None
@@ -54,6 +58,7 @@ class Options:
     chip: str | None = None
     at: datetime | None = None
     means: Means | None = None
+    partition_only: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
@@ -97,6 +102,13 @@ class Migration:
     kept: int = 0
     supplied: int = 0
     proven: tuple[Finding, ...] = ()
+    flashing: Flashing | None = None
+    chip: str | None = None
+
+    @property
+    def file(self) -> bytes | None:
+        """What is written: the partition, or the whole flash image that holds it now."""
+        return self.output if self.flashing is None else self.flashing.data
 
     @property
     def refused(self) -> bool:
@@ -119,7 +131,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     """
     options = options or Options()
     source = reading.require()
-    size = partition_size(source, options.size)
+    size = _size_for(reading, options)
     given = options.means
     assert given is not None
     before = [_in_migration(one) for one in checks.run(given.context(reading))]
@@ -137,6 +149,10 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     found += _new_in_result(after, before, options)
     if _errors(found):
         return _refused(reading, found, size)
+    flashing = _flashed(reading, output, options)
+    if flashing is not None and flashing.after != flashing.before:
+        rows = f"{table_line(flashing.before)} → {table_line(flashing.after)}"
+        plan.changes.append(f"partition table: {rows}")
     return Migration(
         reading,
         output,
@@ -144,11 +160,35 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
         tuple(_worth_telling(found)),
         tuple(plan.changes),
         size,
-        size_given=options.size is not None,
+        flashing=flashing,
+        chip=given.chip.name if given.chip else None,
+        size_given=options.size is not None or reading.image.row is not None,
         kept=len(plan.selection.material) - len(plan.selection.supplied),
         supplied=len(plan.selection.supplied),
         proven=tuple(one for one in after if one.code in PROVEN | UNPROVEN),
     )
+
+
+def _size_for(reading: Reading, options: Options) -> int:
+    """Bytes of the new partition: in a flash image the table says how many."""
+    image, source = reading.image, reading.require()
+    if image.container == images.PARTITION:
+        return partition_size(source, options.size)
+    if options.size is not None and not options.partition_only:
+        raise UsageError(
+            "bad-size", "--size: the partition table says it; with --partition-only it can be given"
+        )
+    if image.row is None and (options.size is None or not options.partition_only):
+        raise UsageError(
+            "no-table",
+            f"{images.place_text(image)}: --partition-only --size N writes the partition alone",
+        )
+    return partition_size(source, options.size or (image.row.size if image.row else None))
+
+
+def _flashed(reading: Reading, output: bytes, options: Options) -> Flashing | None:
+    whole = reading.image.container == images.FLASH and not options.partition_only
+    return place(reading.image, output) if whole else None
 
 
 def _refused(reading: Reading, found: Iterable[Finding], size: int) -> Migration:
@@ -212,7 +252,7 @@ def _length(source: Contents) -> int:
 def _left_behind(reading: Reading, size: int) -> list[Finding]:
     """Bytes of the source behind the new partition's end would survive flashing it."""
     length = _length(reading.require())
-    if is_erased(reading.image.data[size:length]):
+    if is_erased(reading.image.partition[size:length]):
         return []
     message = f"the image holds data behind {size:#x}, where the new partition would end"
     return [Finding("does-not-fit", message, None, size)]
@@ -348,13 +388,41 @@ def _prove_rsa_length(written: Item, source: Sequence[Item]) -> None:
         raise InternalError("the key size of the DS data changed")
 
 
-def table_line(size: int, offset: int | None) -> str:
-    """The partition-table line under which today's firmware finds a TLV partition.
+def table_line(row: Row) -> str:
+    """A row of the partition table as a line of its CSV."""
+    flags = [name for bit, name in _FLAG_NAMES.items() if row.flags & bit]
+    label = images.label_text(row)
+    ending = f" {':'.join(flags)}" if flags else ""
+    return f"{label}, {row.type:#x}, {row.subtype:#04x}, {row.offset:#x}, {row.size:#x},{ending}"
+
+
+_FLAG_NAMES: Final = {
+    partition_table.FLAG_ENCRYPTED: "encrypted",
+    partition_table.FLAG_READONLY: "readonly",
+}
+
+
+def wanted_line(migration: Migration) -> str:
+    """The line of the partition table under which today's firmware finds the new partition.
 
     Source: esp_secure_cert_mgr 2296511, esp_secure_cert_map_partition (type 0x3F, this label).
     """
-    where = "<offset>" if offset is None else f"{offset:#x}"
-    return f"{kinds.LABEL}, {kinds.TYPE_SECURE_CERT:#x}, 0x06, {where}, {size:#x},"
+    row = migration.reading.image.row
+    if row is not None:
+        return table_line(new_row(row))
+    return f"{kinds.LABEL}, {kinds.TYPE_SECURE_CERT:#x}, 0x06, <offset>, {migration.size:#x},"
+
+
+def flash_command(migration: Migration, written: str | None) -> str | None:
+    """The command that writes the file to a module; None where its place is not known."""
+    import shlex
+
+    row = migration.reading.image.row
+    if row is None or written is None:
+        return None
+    chip = migration.chip or "auto"
+    offset = 0 if migration.flashing is not None else row.offset
+    return f"esptool --chip {chip} write-flash {offset:#x} {shlex.quote(written)}"
 
 
 def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
@@ -362,13 +430,17 @@ def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
 
     `output` is the path that was written, None where nothing was.
     """
-    written = migration.output if output is not None else None
+    written = migration.file if output is not None else None
+    row = migration.reading.image.row
     return detection.to_json(migration.reading) | {
         "output": output,
         "output_sha256": None if written is None else sha256(written),
         "items": inspection.items_to_json(migration.contents) if migration.contents else [],
         "findings": [finding.to_json() for finding in migration.findings],
         "changes": list(migration.changes),
-        "partition_table": {"before": None, "after": table_line(migration.size, None)},
-        "flash_command": None,
+        "partition_table": {
+            "before": None if row is None else table_line(row),
+            "after": wanted_line(migration),
+        },
+        "flash_command": flash_command(migration, output),
     }

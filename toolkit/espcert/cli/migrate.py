@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -76,6 +76,19 @@ NoIntegrityOption = Annotated[
         "--no-integrity", help="Write no integrity entry (a current image keeps its own)."
     ),
 ]
+PartitionOnlyOption = Annotated[
+    bool,
+    typer.Option("--partition-only", help="Of a whole flash image write the partition alone."),
+]
+TableOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--table-out",
+        metavar="FILE",
+        help="Write the flash image's new partition table, too.",
+        show_default=False,
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Do everything but create the file.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
 
@@ -95,6 +108,8 @@ def command(
     ca: CaOption = None,
     at: AtOption = None,
     key_password: KeyPasswordOption = None,
+    partition_only: PartitionOnlyOption = False,
+    table_out: TableOutOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     label: LabelOption = None,
@@ -110,10 +125,11 @@ def command(
         given = proof.means(
             chip=chip, hmac_key=hmac_key, efuse=efuse, ca=ca, at=at, key_password=key_password
         )
+    wanted = _Wanted(output, table_out, dry_run, force, as_json, quiet)
 
     def migrate_one(name: str) -> int:
         read = [name, device_cert, ca_cert, hmac_key, efuse, key_password, *(ca or ())]
-        _check_files([file for file in read if file], output, dry_run=dry_run, force=force)
+        _check_files([file for file in read if file], wanted)
         options = migration.Options(
             size,
             not no_integrity,
@@ -121,30 +137,56 @@ def command(
             device_cert=_certificate(device_cert),
             ca_cert=_certificate(ca_cert),
             means=given,
+            partition_only=partition_only,
         )
         source = common.open_image(name, label=label, table_offset=partition_table_offset)
-        result = migration.migrate(detection.detect(source), options)
-        written = _write(result, None if dry_run else output, force=force)
-        if as_json:
-            common.print_object(name, migration.to_json(result, written))
-        else:
-            _print(result, written, quiet=quiet)
-        return 1 if result.refused else 0
+        return _finish(migration.migrate(detection.detect(source), options), wanted)
 
     common.for_each([image], migrate_one, as_json=as_json)
 
 
-def _check_files(read: list[str], output: Path | None, *, dry_run: bool, force: bool) -> None:
+class _Wanted(NamedTuple):
+    """What is to be written where, and what is to be printed."""
+
+    output: Path | None
+    table: Path | None
+    dry_run: bool
+    force: bool
+    as_json: bool
+    quiet: bool
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are to be written."""
+        return [path for path in (self.output, self.table) if path is not None]
+
+
+def _finish(result: Migration, wanted: _Wanted) -> int:
+    """Write and print. The exit code."""
+    from espcert import migration
+
+    written = _write(result, wanted)
+    if wanted.as_json:
+        common.print_object(result.reading.image.name, migration.to_json(result, written))
+    else:
+        _print(result, written, quiet=wanted.quiet)
+    return 1 if result.refused else 0
+
+
+def _check_files(read: list[str], wanted: _Wanted) -> None:
     if read.count(files.STDIN) > 1:
         raise UsageError("stdin-twice", "standard input (-) can be read only once")
-    if output is None:
-        if not dry_run:
-            raise UsageError("no-output", "-o OUT is missing (or --dry-run)")
-        return
-    if str(output) == files.STDIN:
-        raise UsageError("bad-output", "-o -: a partition holds secrets; it is written to a file")
-    files.refuse_input_as_output(read, output)
-    files.check_output(output, force=force or dry_run)
+    if wanted.output is None and not wanted.dry_run:
+        raise UsageError("no-output", "-o OUT is missing (or --dry-run)")
+    if len(wanted.files) == 2 and wanted.files[0].absolute() == wanted.files[1].absolute():
+        raise UsageError("bad-output", "-o and --table-out are the same file")
+    for output in wanted.files:
+        if str(output) == files.STDIN:
+            raise UsageError(
+                "bad-output", "-o -: a partition holds secrets; it is written to a file"
+            )
+        files.refuse_input_as_output(read, output)
+        files.check_output(output, force=wanted.force or wanted.dry_run)
 
 
 def _certificate(name: str | None) -> bytes | None:
@@ -156,12 +198,16 @@ def _certificate(name: str | None) -> bytes | None:
         raise UsageError(error.code, f"{name}: over 1 MiB, too large for a certificate") from error
 
 
-def _write(result: Migration, output: Path | None, *, force: bool) -> str | None:
+def _write(result: Migration, wanted: _Wanted) -> str | None:
     """The path of the file that was written, None where nothing was."""
-    if output is None or result.output is None:
+    if wanted.table is not None and not result.refused and result.flashing is None:
+        raise UsageError("no-table", "--table-out: there is no flash image with a table to change")
+    if wanted.dry_run or wanted.output is None or result.file is None:
         return None
-    files.write_atomically(output, result.output, force=force)
-    return str(output)
+    if wanted.table is not None and result.flashing is not None:
+        files.write_atomically(wanted.table, result.flashing.table, force=wanted.force)
+    files.write_atomically(wanted.output, result.file, force=wanted.force)
+    return str(wanted.output)
 
 
 def _print(result: Migration, written: str | None, *, quiet: bool) -> None:

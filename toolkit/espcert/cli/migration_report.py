@@ -12,7 +12,7 @@ from espcert.catalogue import CATALOGUE, INFO, WARNING
 from espcert.cli.common import say, shown_name
 from espcert.cli.words import KEY_WORDS
 from espcert.findings import Finding
-from espcert.migration import Migration, table_line
+from espcert.migration import Migration, flash_command, wanted_line
 from espcert.text import printable, size_text
 from espcert.verification import UNPROVEN
 from espcert_formats import items
@@ -63,8 +63,9 @@ def _device_notes(result: Migration) -> Iterator[str]:
     yield "Before you flash this:"
     yield "  1. Keep the old dump: it is the only way back."
     if not found or named != items.LABEL:
-        yield "  2. The partition table on the device must name the partition as today's firmware"
-        yield f"     looks for it:  {table_line(result.size, None)}"
+        where = "on the device" if result.flashing is None else "in the new image and on the device"
+        yield f"  2. The partition table {where} must name the partition as today's firmware"
+        yield f"     looks for it:  {wanted_line(result)}"
         yield "  3. Write partition, table and new firmware without a start in between (esptool's"
         yield "     --after no-reset): until all are there the device has no credentials"
         if found:
@@ -96,10 +97,14 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
     if not result.size_given:
         yield f"  size      {result.size:#x}, from the file; --size N if the partition is larger"
     used = f"{new.end} bytes used"
+    size = size_text(len(result.file or b""))
     if written is None:
-        yield f"  dry run   nothing written ({size_text(result.size)}, {used})"
-    else:
-        yield f"  written   {printable(written)} ({size_text(result.size)}, {used}, mode 0600)"
+        yield f"  dry run   nothing written ({size}, {used})"
+        return
+    yield f"  written   {printable(written)} ({size}, {used}, mode 0600)"
+    command = flash_command(result, written)
+    if command is not None:
+        yield f"  to flash  {printable(command)}"
 
 
 def _proof(result: Migration) -> str:

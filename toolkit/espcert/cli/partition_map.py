@@ -35,7 +35,7 @@ class _Area(NamedTuple):
 
 def print_map(reading: Reading, *, show_secrets: bool) -> None:
     """Draw the partition. Bytes that are no public field are hidden, unless asked for."""
-    data = reading.image.data
+    data = reading.image.partition
     out = console()
     out.print()
     lines = _named_lines(data, list(_areas(reading, show_secrets=show_secrets)))
@@ -56,7 +56,7 @@ def _areas(reading: Reading, *, show_secrets: bool) -> Iterator[_Area]:
     """The whole partition without gaps: fields in order, and what lies between them."""
     contents, layout = reading.require(), reading.layout
     assert layout is not None
-    data, position = reading.image.data, 0
+    data, position = reading.image.partition, 0
     owners = {span.offset: item for item in contents.items for span in item.spans}
     for field in sorted(layout.fields(data)):
         stop = min(field.offset + field.length, len(data))

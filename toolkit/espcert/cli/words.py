@@ -35,7 +35,7 @@ def headline(reading: Reading) -> str:
 def reading_lines(reading: Reading) -> Iterator[str]:
     """What is known of the partition, and why it is taken for what it is."""
     contents = reading.require()
-    yield _line("size", size_text(len(reading.image.data)))
+    yield _line("size", size_text(len(reading.image.partition)))
     yield _line("revision", revision_words(contents.revision))
     if reading.label:
         yield _line("label", printable(reading.label))

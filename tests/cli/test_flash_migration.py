@@ -1,0 +1,170 @@
+"""`espcert migrate` on whole flash images: partition and table row, and not one other byte."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from tests.cli.runner import Result, assert_no_output, fixture, run
+from tests.cli.test_flash_images import placed
+from tests.cli.test_unreadable_images import Rows, table
+from tests.support import real_image
+
+from espcert_formats import partition_table
+
+SIZE = 0x40000
+SOURCES = {
+    "cust_flash_rsa": ("esp_secure_cert", 0x3F, 6, 0x6000),
+    "cust_flash_legacy_ec": ("pre_prov", 0x3F, 6, 0x6000),
+    "nvs_ec": ("esp_secure_cert", 1, 2, 0x6000),
+    "nvs_legacy_ds_c3": ("pre_prov", 1, 2, 0x3000),
+    "nvs_esp_ds_c3": ("pre_prov", 1, 2, 0x3000),
+    "tlv_2_0": ("esp_secure_cert", 0x3F, 0x42, 0x2000),
+    "tlv_ec": ("esp_secure_cert", 0x3F, 6, 0x4000),
+}
+
+
+def module(name: str, at: int, start: int) -> tuple[bytes, Rows, Rows]:
+    """A flash image full of other bytes, its rows, and those that it should get."""
+    label, kind, subtype, size = SOURCES[name]
+    noise = bytearray(random.Random(name).randbytes(SIZE))
+    noise[:0x1000] = b"\xff" * 0x1000
+    around: Rows = [("nvs", 1, 2, 0x2000, 0x3000), ("factory", 0, 0, 0x30000, 0x10000)]
+    old: Rows = [around[0], (label, kind, subtype, start, size), around[1]]
+    new_subtype = subtype if kind == 0x3F else 6
+    new: Rows = [around[0], ("esp_secure_cert", 0x3F, new_subtype, start, size), around[1]]
+    held = Path(fixture(name)).read_bytes().ljust(size, b"\xff")
+    image = placed(bytes(noise), (0x2000, b"\xff" * 0x3000), (at, table(old)), (start, held))
+    return image, old, new
+
+
+def migrate(path: Path, out: Path, *options: str) -> Result:
+    return run("migrate", "--json", path, "-o", out, *options)
+
+
+@pytest.mark.parametrize(("at", "start"), [(0x8000, 0x10000), (0xC000, 0xD000)])
+@pytest.mark.parametrize("name", SOURCES)
+def test_all_other_bytes_stay(name: str, at: int, start: int, tmp_path: Path) -> None:
+    image, old, new = module(name, at, start)
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(image)
+    result = migrate(path, out)
+    assert result.code == 0, result.err
+    size = SOURCES[name][3]
+    made = out.read_bytes()
+    alone = tmp_path / "alone.bin"
+    bare = tmp_path / "bare.bin"
+    bare.write_bytes(image[start : start + size])
+    options = ("--label", SOURCES[name][0])
+    assert run("migrate", bare, "-o", alone, *options).code == 0
+    assert made == placed(image, (at, table(new)), (start, alone.read_bytes()))
+    found = result.object["partition_table"]
+    assert (found["before"] == found["after"]) is (old == new)
+    assert any("partition table: " in change for change in result.object["changes"]) is (old != new)
+    assert result.object["flash_command"] == f"esptool --chip auto write-flash 0x0 {out}"
+
+
+def test_what_was_made_is_read_and_is_current(tmp_path: Path) -> None:
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(module("cust_flash_legacy_ec", 0xC000, 0xD000)[0])
+    assert migrate(path, out).code == 0
+    found = run("verify", "--json", out, "--at", "2026-06-01").object
+    assert (found["layout"], found["verdict"]) == ("tlv", "ok")
+    listed = run("partitions", "--json", out).object
+    assert listed["md5_ok"] is True
+    assert ("esp_secure_cert", 0x3F, "tlv") in {
+        (row["label"], row["type"], row["layout"]) for row in listed["rows"]
+    }
+    again = migrate(out, tmp_path / "again.bin")
+    assert again.object["changes"] == []
+    assert (tmp_path / "again.bin").read_bytes() == out.read_bytes()
+
+
+def test_the_lines_of_the_table(tmp_path: Path) -> None:
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(module("cust_flash_legacy_ec", 0xC000, 0xD000)[0])
+    assert migrate(path, out).object["partition_table"] == {
+        "before": "pre_prov, 0x3f, 0x06, 0xd000, 0x6000,",
+        "after": "esp_secure_cert, 0x3f, 0x06, 0xd000, 0x6000,",
+    }
+
+
+def test_the_partition_alone(tmp_path: Path) -> None:
+    image, *_ = module("cust_flash_rsa", 0xC000, 0xD000)
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(image)
+    result = migrate(path, out, "--partition-only", "--chip", "esp32c3")
+    assert result.code == 0
+    assert len(out.read_bytes()) == 0x6000
+    command = f"esptool --chip esp32c3 write-flash 0xd000 {out}"
+    assert result.object["flash_command"] == command
+    larger = tmp_path / "larger.bin"
+    assert migrate(path, larger, "--partition-only", "--size", "0x8000").code == 0
+    assert larger.read_bytes() == out.read_bytes().ljust(0x8000, b"\xff")
+    assert migrate(path, tmp_path / "no.bin", "--size", "0x8000").code == 2
+
+
+def test_the_table_alone_beside(tmp_path: Path) -> None:
+    image, _, new = module("nvs_ec", 0x8000, 0x10000)
+    path, out, alone = (tmp_path / name for name in ("flash.bin", "new.bin", "table.bin"))
+    path.write_bytes(image)
+    assert migrate(path, out, "--table-out", str(alone)).code == 0
+    assert alone.read_bytes() == table(new)
+    assert migrate(path, out, "--table-out", str(out), "--force").code == 2
+    bare = fixture("nvs_ec")
+    refused = migrate(Path(bare), tmp_path / "x.bin", "--table-out", str(tmp_path / "y.bin"))
+    assert refused.code == 2
+    assert_no_output(tmp_path / "x.bin")
+    assert_no_output(tmp_path / "y.bin")
+
+
+def test_without_a_table_only_the_partition_can_be_made(tmp_path: Path) -> None:
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(placed(b"\xff" * 0x20000, (0xD000, Path(fixture("tlv_2_0")).read_bytes())))
+    for options in ((), ("--partition-only",), ("--size", "0x2000")):
+        refused = migrate(path, out, *options)
+        assert refused.code == 2
+        assert "--partition-only" in refused.err
+        assert_no_output(out)
+    assert migrate(path, out, "--partition-only", "--size", "0x2000").code == 0
+    assert len(out.read_bytes()) == 0x2000
+
+
+def test_a_file_that_ends_before_its_partition(tmp_path: Path) -> None:
+    image, *_ = module("tlv_2_0", 0x8000, 0x3F000)
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(image[:SIZE])
+    refused = migrate(path, out)
+    assert refused.code == 2
+    assert_no_output(out)
+
+
+def test_a_row_whose_type_contradicts_is_refused(tmp_path: Path) -> None:
+    rows: Rows = [("esp_secure_cert", 1, 2, 0xD000, 0x2000)]
+    image = placed(
+        b"\xff" * 0x20000, (0xC000, table(rows)), (0xD000, Path(fixture("tlv_2_0")).read_bytes())
+    )
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(image)
+    refused = migrate(path, out)
+    assert refused.code == 1
+    assert "label-contradiction" in {finding["code"] for finding in refused.object["findings"]}
+    assert migrate(path, out, "--accept", "label-contradiction").code == 0
+
+
+@pytest.mark.parametrize("name", ["cust_flash", "cust_flash_legacy", "nvs", "nvs_legacy"])
+def test_real_tables(name: str, tmp_path: Path) -> None:
+    listed = real_image(f"{name}/partition-table.bin")
+    found = partition_table.read(listed)
+    assert found is not None
+    (row,) = [one for one in found.rows if one.label in (b"esp_secure_cert", b"pre_prov")]
+    whole = placed(
+        b"\xff" * (row.offset + row.size),
+        (0xC000 if row.offset != 0xC000 else 0x8000, listed),
+        (row.offset, real_image(f"{name}/partition.bin")),
+    )
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(whole)
+    assert migrate(path, out).code == 0
+    assert run("partitions", "--json", out).object["md5_ok"] is True

@@ -1,0 +1,56 @@
+"""`espcert partitions`: list the partition table of a whole flash image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from espcert import flash_table
+from espcert.cli import common
+from espcert.cli.common import (
+    ChipOption,
+    ImagesArgument,
+    JsonOption,
+    LabelOption,
+    QuietOption,
+    TableOffsetOption,
+)
+from espcert.text import printable
+
+
+def command(
+    images: ImagesArgument,
+    label: LabelOption = None,
+    partition_table_offset: TableOffsetOption = None,
+    chip: ChipOption = None,  # noqa: ARG001 - shared by every verb that reads images
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List the partition table of each flash IMAGE, and what its partitions hold."""
+
+    def list_one(name: str) -> int:
+        found = flash_table.to_json(flash_table.open_table(name, partition_table_offset), label)
+        if as_json:
+            common.print_object(name, found)
+        elif not quiet:
+            for line in _lines(name, found):
+                common.say(line)
+        return 0
+
+    common.for_each(images, list_one, as_json=as_json)
+
+
+_MD5_WORDS = {True: "its MD5 is right", False: "its MD5 is WRONG", None: "it has no MD5 row"}
+
+
+def _lines(name: str, found: dict[str, Any]) -> Iterator[str]:
+    shown = printable(common.shown_name(name))
+    yield f"{shown}: partition table at {found['table_offset']:#x}, {_MD5_WORDS[found['md5_ok']]}"
+    width = max((len(row["label"]) for row in found["rows"]), default=0)
+    for row in found["rows"]:
+        flags = " encrypted" if row["flags"] & 1 else ""
+        flags += " readonly" if row["flags"] & 2 else ""
+        yield (
+            f"  {row['label']:<{width}}  type {row['type']:#04x}  subtype {row['subtype']:#04x}  "
+            f"{row['offset']:#10x}  {row['size']:#9x}  {row['layout'] or '-'}{flags}"
+        )
