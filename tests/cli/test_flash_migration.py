@@ -35,6 +35,7 @@ def module(name: str, at: int, start: int) -> tuple[bytes, Rows, Rows]:
     new_subtype = subtype if kind == 0x3F else 6
     new: Rows = [around[0], ("esp_secure_cert", 0x3F, new_subtype, start, size), around[1]]
     held = Path(fixture(name)).read_bytes().ljust(size, b"\xff")
+    noise[at : at + 0x1000] = b"\xff" * 0x1000
     image = placed(bytes(noise), (0x2000, b"\xff" * 0x3000), (at, table(old)), (start, held))
     return image, old, new
 
@@ -132,9 +133,9 @@ def test_without_a_table_only_the_partition_can_be_made(tmp_path: Path) -> None:
 
 
 def test_a_file_that_ends_before_its_partition(tmp_path: Path) -> None:
-    image, *_ = module("tlv_2_0", 0x8000, 0x3F000)
+    image, *_ = module("tlv_2_0", 0x8000, 0x20000)
     path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
-    path.write_bytes(image[:SIZE])
+    path.write_bytes(image[:0x21000])
     refused = migrate(path, out)
     assert refused.code == 2
     assert_no_output(out)
@@ -168,3 +169,70 @@ def test_real_tables(name: str, tmp_path: Path) -> None:
     path.write_bytes(whole)
     assert migrate(path, out).code == 0
     assert run("partitions", "--json", out).object["md5_ok"] is True
+
+
+# --- The table ---------------------------------------------------------------------------------
+
+TLV = Path(fixture("tlv_ec")).read_bytes()
+MINE = ("esp_secure_cert", 0x3F, 6, 0xD000, 0x2000)
+
+
+def with_rows(*rows: tuple[str, int, int, int, int], spoil: tuple[int, bytes] = (0, b"")) -> bytes:
+    """A flash image with these rows and a TLV partition, and bytes spoilt relative to the table."""
+    image = placed(b"\xff" * 0x20000, (0x8000, table(list(rows))), (0xD000, TLV))
+    return placed(image, (0x8000 + spoil[0], spoil[1]))
+
+
+TABLES = {
+    "table-md5": with_rows(MINE, spoil=(32 + 20, b"\0")),
+    "table-overlap": with_rows(MINE, ("nvs", 1, 2, 0xE000, 0x3000)),
+    "table-row": with_rows(MINE, ("nvs", 1, 2, 0x10001, 0x3000)),
+    "table-duplicate": with_rows(MINE, ("esp_secure_cert", 0x3F, 9, 0x10000, 0x1000)),
+    "table-signed": with_rows(MINE, spoil=(0xC00, b"signature")),
+}
+
+
+@pytest.mark.parametrize("code", TABLES)
+def test_a_table_that_must_not_be_changed(code: str, tmp_path: Path) -> None:
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(TABLES[code])
+    told = run("verify", "--json", path, "--at", "2026-06-01").object["findings"]
+    assert code in {finding["code"] for finding in told}
+    refused = migrate(path, out)
+    assert refused.code == 1
+    assert {f["code"] for f in refused.object["findings"] if f["severity"] == "error"} == {code}
+    assert_no_output(out)
+    assert migrate(path, out, "--partition-only").code == 0
+    accepted = migrate(path, tmp_path / "accepted.bin", "--accept", code)
+    assert accepted.code == 0
+    assert any(code in change for change in accepted.object["changes"])
+
+
+def test_a_partition_over_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "flash.bin"
+    path.write_bytes(with_rows(MINE, ("nvs", 1, 2, 0x6000, 0x3000)))
+    told = run("verify", "--json", path, "--at", "2026-06-01").object["findings"]
+    assert "table-overlap" in {finding["code"] for finding in told}
+
+
+def test_the_same_row_twice(tmp_path: Path) -> None:
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(with_rows(MINE, MINE))
+    assert migrate(path, out).code == 1
+    accepted = ("--accept", "table-overlap", "--accept", "table-duplicate")
+    assert migrate(path, out, *accepted).code == 0
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_the_flag_of_the_row(flag: bool, tmp_path: Path) -> None:
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(with_rows(MINE))
+    assert migrate(path, out, "--encrypted").code == 0
+    (row,) = run("partitions", "--json", out).object["rows"]
+    assert row["flags"] == 1
+    option = "--encrypted" if flag else "--no-encrypted"
+    again = run("migrate", out, "-o", tmp_path / "again.bin", option)
+    assert again.code == 0
+    assert ("The flag `encrypted` of the row changes" in again.out) is not flag
+    (row,) = run("partitions", "--json", tmp_path / "again.bin").object["rows"]
+    assert row["flags"] == flag

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.cli.test_unreadable_images import table
 from tests.support import FIXTURES, ROOT, crc, fixture_truth
 from tests.toolkit.verify_cases import CASES, found_in
 
@@ -82,6 +83,15 @@ def made() -> Iterator[bytes]:
         (tlv.TYPE_SECURITY_CONFIG, config),
     ):
         yield tlv.encode(tlv.NewEntry(kind, 0, 0, data))
+    rows = [("esp_secure_cert", 0x3F, 6, 0xD000, 0x2000), ("a", 1, 2, 0xE000, 0x1001)]
+    rows += [("esp_secure_cert", 0x3F, 6, 0x10001, 0)]
+    flash = bytearray(b"\xff" * 0x20000)
+    flash[0x8000 : 0x8000 + 0xC00] = table(rows)
+    flash[0x8000 + 3 * 32 + 16] ^= 1
+    flash[0x8FFF] = 0
+    image = (FIXTURES / "images" / "tlv_ec.bin").read_bytes()
+    flash[0xD000 : 0xD000 + len(image)] = image
+    yield bytes(flash)
     flash = bytearray((FIXTURES / "images" / "cust_flash_rsa.bin").read_bytes())
     long = flash[64 : 64 + 2049]
     flash[4:6] = len(long).to_bytes(2, "little")

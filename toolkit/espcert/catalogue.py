@@ -237,6 +237,50 @@ _STRUCTURE: Final = (
     ),
 )
 
+_FLASH_IMAGE: Final = (
+    Kind(
+        "table-md5",
+        ERROR,
+        "The MD5 row of the partition table does not match its rows; firmware refuses the table.",
+        "read the flash again; `migrate --partition-only` needs no table",
+        "IDF, components/esp_partition/partition.c, load_partitions",
+        AS_STORED,
+    ),
+    Kind(
+        "table-row",
+        ERROR,
+        "A row of the partition table has an offset or a size that no partition has.",
+        "read the flash again; `migrate --partition-only` needs no table",
+        "IDF, components/partition_table/gen_esp32part.py, ALIGNMENT",
+        AS_STORED,
+    ),
+    Kind(
+        "table-overlap",
+        ERROR,
+        "Two partitions share bytes of flash, or one lies over the table.",
+        "check that this is the module's table; writing one partition changes the other",
+        "IDF, components/partition_table/gen_esp32part.py, verify",
+        AS_STORED,
+    ),
+    Kind(
+        "table-duplicate",
+        ERROR,
+        "Another row has the label and type under which firmware looks for the credentials.",
+        "remove one of the rows: firmware takes the first",
+        "SCM, esp_secure_cert_tlv_read.c, esp_secure_cert_map_partition",
+        AS_STORED,
+    ),
+    Kind(
+        "table-signed",
+        WARNING,
+        "Data lies behind the rows of the partition table, as secure boot v1 appends a signature.",
+        "a changed table must be signed anew; `migrate --partition-only` needs no table",
+        "IDF, components/partition_table/gen_esp32part.py, MAX_PARTITION_LENGTH",
+        AS_STORED,
+        ERROR,
+    ),
+)
+
 _CERTIFICATES: Final = (
     Kind(
         "certificate-unreadable",
@@ -868,6 +912,7 @@ _MIGRATION: Final = (
 
 SUBJECTS: Final = {
     "Structure": _STRUCTURE,
+    "Flash image": _FLASH_IMAGE,
     "Certificates": _CERTIFICATES,
     "Private key": _PRIVATE_KEY,
     "RSA key in the DS peripheral": _DS_PERIPHERAL,

@@ -26,17 +26,22 @@ class Flashing:
     table: bytes = field(repr=False)
 
 
-def new_row(row: Row) -> Row:
-    """The row under which today's firmware finds a TLV partition; place, size, flags are kept.
+def new_row(row: Row, encrypted: bool | None = None) -> Row:
+    """The row under which today's firmware finds a TLV partition; place and size are kept.
 
+    The flags are, too, but for `encrypted` where it is given.
     Source: esp_secure_cert_mgr 2296511, esp_secure_cert_map_partition (type 0x3F, the label).
     """
     subtype = row.subtype if row.type == kinds.TYPE_SECURE_CERT else CUSTOMARY_SUBTYPE
+    flags = row.flags
+    if encrypted is not None:
+        flags &= ~partition_table.FLAG_ENCRYPTED
+        flags |= partition_table.FLAG_ENCRYPTED if encrypted else 0
     label = kinds.LABEL.encode()
-    return row._replace(label=label, type=kinds.TYPE_SECURE_CERT, subtype=subtype)
+    return row._replace(label=label, type=kinds.TYPE_SECURE_CERT, subtype=subtype, flags=flags)
 
 
-def place(image: Image, partition: bytes) -> Flashing:
+def place(image: Image, partition: bytes, encrypted: bool | None = None) -> Flashing:
     """The flash image with `partition` in its place, proven against the old one.
 
     Raises UsageError where the image has no table, or the file ends before the partition does.
@@ -49,7 +54,7 @@ def place(image: Image, partition: bytes) -> Flashing:
         )
     if row.offset + row.size > len(image.data):
         raise UsageError("truncated", "the file ends before the partition; --partition-only helps")
-    after = new_row(row)
+    after = new_row(row, encrypted)
     changed = partition_table.replace_row(image.data, table, row, after)
     data = bytearray(image.data)
     data[table.offset : table.offset + len(changed)] = changed
@@ -64,10 +69,11 @@ def _prove(image: Image, result: Flashing, table: Table, partition: bytes) -> No
     found = images.locate(
         result.data, label=os.fsdecode(result.after.label), table_offset=table.offset
     )
-    expected = tuple(result.after if row == result.before else row for row in table.rows)
+    expected = list(table.rows)
+    expected[expected.index(result.before)] = result.after
     if found.table is None or found.row != result.after or found.partition != partition:
         raise InternalError("the partition is not found in the flash image that was made")
-    if found.table.rows != expected or found.table.md5_ok is not table.md5_ok:
+    if list(found.table.rows) != expected or found.table.md5_ok is not table.md5_ok:
         raise InternalError("the table of the flash image that was made is not the one meant")
     if registry.recognise(found.partition) is None:
         raise InternalError("the partition in the flash image is no TLV partition")

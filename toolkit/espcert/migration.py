@@ -47,7 +47,8 @@ class Options:
     `size` is the partition's in bytes. `accept` names finding codes whose loss is taken.
     `device_cert` and `ca_cert` are certificate files (PEM or DER) that the source may lack.
     `means` (of `verification.means`) prove source and result; without them `chip` and `at` do.
-    `partition_only` makes of a whole flash image the partition alone.
+    `partition_only` makes of a whole flash image the partition alone, `encrypted` sets or clears
+    that flag of its row.
     """
 
     size: int | None = None
@@ -59,6 +60,7 @@ class Options:
     at: datetime | None = None
     means: Means | None = None
     partition_only: bool = False
+    encrypted: bool | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
@@ -188,7 +190,7 @@ def _size_for(reading: Reading, options: Options) -> int:
 
 def _flashed(reading: Reading, output: bytes, options: Options) -> Flashing | None:
     whole = reading.image.container == images.FLASH and not options.partition_only
-    return place(reading.image, output) if whole else None
+    return place(reading.image, output, options.encrypted) if whole else None
 
 
 def _refused(reading: Reading, found: Iterable[Finding], size: int) -> Migration:
@@ -281,6 +283,7 @@ class _Plan:
             accept=options.accept,
             mended=[(one.code, item_name(one.before.kind, one.before.index)) for one in self.mends],
             drops_signatures=self.drops_signatures,
+            leaves_table=options.partition_only,
         )
         self.standing = settled.standing
         self.changes = list(settled.told)
@@ -408,6 +411,8 @@ def wanted_line(migration: Migration) -> str:
     Source: esp_secure_cert_mgr 2296511, esp_secure_cert_map_partition (type 0x3F, this label).
     """
     row = migration.reading.image.row
+    if migration.flashing is not None:
+        return table_line(migration.flashing.after)
     if row is not None:
         return table_line(new_row(row))
     return f"{kinds.LABEL}, {kinds.TYPE_SECURE_CERT:#x}, 0x06, <offset>, {migration.size:#x},"

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from espcert.catalogue import SUBJECTS
 from espcert.findings import Finding
 from espcert_formats import items as kinds
 
@@ -27,6 +28,9 @@ _PLACE_OR_FORM: Final = frozenset(
 )
 """Said of a block that is left out, not of the bytes that it was made over."""
 
+_OF_THE_TABLE: Final = frozenset(row.code for row in SUBJECTS["Flash image"])
+"""Of no matter where the partition alone is written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
@@ -42,16 +46,19 @@ def settle(
     accept: Collection[str],
     mended: Collection[tuple[str, str | None]],
     drops_signatures: bool,
+    leaves_table: bool,
 ) -> Settlement:
     """Settle findings on the source.
 
     `accept` are the codes that the user takes, `mended` are (code, item) of what is mended,
-    `drops_signatures` says that signature blocks are left out, as was accepted.
+    `drops_signatures` says that signature blocks are left out, as was accepted, `leaves_table`
+    that no partition table is changed.
     """
     standing, told = [], []
     unchecked = set(_broken_by_damage(found))
     for finding in found:
         moot = drops_signatures and finding.code in _PLACE_OR_FORM and _of_a_block(finding)
+        moot = moot or (leaves_table and finding.code in _OF_THE_TABLE)
         if finding.code in ASKED_AGAIN or (finding.code, finding.item) in mended or moot:
             continue
         if finding in unchecked:

@@ -57,6 +57,7 @@ class Means:
             firmware=self.firmware[0] if self.firmware else None,
             signing_key=self.signing_key,
             key_password=self.key_password,
+            image=reading.image if reading else None,
         )
 
 

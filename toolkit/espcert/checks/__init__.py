@@ -11,6 +11,7 @@ from espcert.checks import (
     ecdsa,
     encoding,
     firmware,
+    flash_table,
     hmac,
     private_key,
     seals,
@@ -23,6 +24,7 @@ from espcert.quiet import no_warnings
 
 CHECKS: Final[tuple[Callable[[Context], Iterator[Finding]], ...]] = (
     structure.check,
+    flash_table.check,
     encoding.check,
     certificates.check,
     private_key.check,

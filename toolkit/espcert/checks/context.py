@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from espcert import certificates, hmac_peripheral
 from espcert.chips import Chip
+from espcert.image import Image
 from espcert.keys import NO_KEYS, Keys
 from espcert_formats import items as kinds
 from espcert_formats.items import Contents, Item
@@ -24,7 +25,8 @@ class Context:
     `at` is the clock for the certificates. `contradiction` says how a label that was given
     contradicts the bytes. `ca` are the certificates of `--ca`, None where the option was not
     given. `firmware` is a version of esp_secure_cert_mgr, `signing_key` the public key that
-    signatures should be made with, `key_password` what opens private keys under a password.
+    signatures should be made with, `key_password` what opens private keys under a password. `image`
+    is the file that holds the partition, None where the contents alone are at hand.
     """
 
     contents: Contents
@@ -36,6 +38,7 @@ class Context:
     firmware: tuple[int, int, int] | None = None
     signing_key: PublicKeyTypes | None = None
     key_password: bytes | None = field(default=None, repr=False)
+    image: Image | None = None
     _device_keys: dict[int, PublicKeyTypes | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

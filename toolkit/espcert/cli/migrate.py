@@ -89,6 +89,14 @@ TableOutOption = Annotated[
         show_default=False,
     ),
 ]
+EncryptedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--encrypted/--no-encrypted",
+        help="Set or clear the flag `encrypted` of the row in a flash image.",
+        show_default=False,
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Do everything but create the file.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
 
@@ -110,6 +118,7 @@ def command(
     key_password: KeyPasswordOption = None,
     partition_only: PartitionOnlyOption = False,
     table_out: TableOutOption = None,
+    encrypted: EncryptedOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     label: LabelOption = None,
@@ -138,6 +147,7 @@ def command(
             ca_cert=_certificate(ca_cert),
             means=given,
             partition_only=partition_only,
+            encrypted=encrypted,
         )
         source = common.open_image(name, label=label, table_offset=partition_table_offset)
         return _finish(migration.migrate(detection.detect(source), options), wanted)

@@ -72,6 +72,11 @@ def _device_notes(result: Migration) -> Iterator[str]:
             yield "     that it finds."
         else:
             yield "     that it finds, and firmware that looks for NVS there erases it."
+    flashing = result.flashing
+    if flashing is not None and flashing.after.encrypted != flashing.before.encrypted:
+        how = "encrypted" if flashing.after.encrypted else "in plain text"
+        yield "  !  The flag `encrypted` of the row changes: on a device with flash encryption the"
+        yield f"     partition must lie in flash {how} from then on, or firmware reads noise."
     yield ""
 
 
