@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -238,3 +241,83 @@ def test_the_flag_of_the_row(flag: bool, tmp_path: Path) -> None:
     assert ("The flag `encrypted` of the row changes" in again.out) is not flag
     (row,) = run("partitions", "--json", tmp_path / "again.bin").object["rows"]
     assert row["flags"] == flag
+
+
+# --- What is written beside ---------------------------------------------------------------------
+
+ESPTOOL = """
+import sys
+from pathlib import Path
+arguments = sys.argv[sys.argv.index("no-reset") + 1 :]
+verb, places = arguments[0], arguments[1:]
+module = Path("module.bin")
+flash = bytearray(module.read_bytes())
+if verb == "read-flash":
+    start, size = int(places[0], 16), int(places[1], 16)
+    Path(places[2]).write_bytes(flash[start : start + size])
+for offset, name in zip(places[::2], places[1::2], strict=False):
+    start, data = int(offset, 16), b"" if verb == "read-flash" else Path(name).read_bytes()
+    if verb == "verify-flash":
+        assert flash[start : start + len(data)] == data, name
+    elif verb == "write-flash":
+        end = -(-(start + len(data)) // 4096) * 4096
+        flash[start:end] = data.ljust(end - start, bytes([255]))
+module.write_bytes(flash)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the plan is a script for POSIX shells")
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--partition-only", "--table-out", "table.bin"], ["--table-out", "table.bin"]],
+    ids=["whole", "partition only", "table"],
+)
+@pytest.mark.parametrize("name", ["cust_flash_legacy_ec", "cust_flash_rsa"])
+def test_the_plan_brings_it_to_a_module_and_back(
+    name: str, options: list[str], tmp_path: Path
+) -> None:
+    """Run on a module of files: it ends as the whole new image, and the way back works."""
+    image, *_ = module(name, 0xC000, 0xD000)
+    (tmp_path / "flash.bin").write_bytes(image)
+    (tmp_path / "module.bin").write_bytes(image)
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin" / "esptool"
+    tool.write_text(f"#!{sys.executable}\n{ESPTOOL}")
+    tool.chmod(0o755)
+    made = ("-o", "new file.bin", "--plan-out", "plan.sh", *options)
+    assert run("migrate", "flash.bin", *made, cwd=tmp_path).code == 0
+    assert run("migrate", "flash.bin", "-o", "whole.bin", cwd=tmp_path).code == 0
+    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "plan.sh"], cwd=tmp_path, env=os.environ | path, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "module.bin").read_bytes() == (tmp_path / "whole.bin").read_bytes()
+    back = (tmp_path / "plan.sh").read_text().splitlines()[-1].removeprefix("# ")
+    subprocess.run(["sh", "-c", back], cwd=tmp_path, env=os.environ | path, check=True)
+    assert (tmp_path / "module.bin").read_bytes() == image
+
+
+def test_the_table_as_csv(tmp_path: Path) -> None:
+    path, out, listed = (tmp_path / name for name in ("flash.bin", "new.bin", "table.CSV"))
+    path.write_bytes(module("nvs_ec", 0xC000, 0xD000)[0])
+    assert migrate(path, out, "--table-out", str(listed)).code == 0
+    assert listed.read_text().splitlines()[2] == "esp_secure_cert, 0x3f, 0x06, 0xd000, 0x6000,"
+
+
+def test_a_plan_of_the_partition_alone_needs_the_new_table(tmp_path: Path) -> None:
+    path, out, plan = (tmp_path / name for name in ("flash.bin", "new.bin", "plan.sh"))
+    path.write_bytes(module("cust_flash_legacy_ec", 0xC000, 0xD000)[0])
+    refused = migrate(path, out, "--partition-only", "--plan-out", str(plan))
+    assert refused.code == 2
+    assert "--table-out" in refused.err
+    assert_no_output(out)
+    assert_no_output(plan)
+    path.write_bytes(module("cust_flash_rsa", 0xC000, 0xD000)[0])
+    assert migrate(path, out, "--partition-only", "--plan-out", str(plan)).code == 0
+
+
+def test_a_plan_needs_a_table(tmp_path: Path) -> None:
+    refused = migrate(Path(fixture("nvs_ec")), tmp_path / "x", "--plan-out", str(tmp_path / "y"))
+    assert refused.code == 2
+    assert_no_output(tmp_path / "x")

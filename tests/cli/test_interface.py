@@ -33,7 +33,7 @@ OWN_OPTIONS = {
     "migrate": (
         *("--output", "-o", "--size", "--accept", "--device-cert", "--ca-cert", "--no-integrity"),
         *("--dry-run", "--force", "--partition-only", "--table-out", *PROOFS),
-        *("--encrypted", "--no-encrypted"),
+        *("--encrypted", "--no-encrypted", "--plan-out"),
     ),
     "partitions": (),
     "verify": (

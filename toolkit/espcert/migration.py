@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from espcert import checks, detection, inspection, verification
+from espcert import checks, detection, inspection, table_faults, verification
 from espcert import image as images
 from espcert.catalogue import ACCEPTABLE, ERROR, INFO
 from espcert.checks import structure
@@ -106,11 +106,14 @@ class Migration:
     proven: tuple[Finding, ...] = ()
     flashing: Flashing | None = None
     chip: str | None = None
+    partition_only: bool = False
 
     @property
     def file(self) -> bytes | None:
         """What is written: the partition, or the whole flash image that holds it now."""
-        return self.output if self.flashing is None else self.flashing.data
+        if self.flashing is None or self.partition_only:
+            return self.output
+        return self.flashing.data
 
     @property
     def refused(self) -> bool:
@@ -152,7 +155,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     if _errors(found):
         return _refused(reading, found, size)
     flashing = _flashed(reading, output, options)
-    if flashing is not None and flashing.after != flashing.before:
+    if flashing and not options.partition_only and flashing.after != flashing.before:
         rows = f"{table_line(flashing.before)} → {table_line(flashing.after)}"
         plan.changes.append(f"partition table: {rows}")
     return Migration(
@@ -163,6 +166,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
         tuple(plan.changes),
         size,
         flashing=flashing,
+        partition_only=options.partition_only,
         chip=given.chip.name if given.chip else None,
         size_given=options.size is not None or reading.image.row is not None,
         kept=len(plan.selection.material) - len(plan.selection.supplied),
@@ -189,8 +193,16 @@ def _size_for(reading: Reading, options: Options) -> int:
 
 
 def _flashed(reading: Reading, output: bytes, options: Options) -> Flashing | None:
-    whole = reading.image.container == images.FLASH and not options.partition_only
-    return place(reading.image, output, options.encrypted) if whole else None
+    """The flash image with the new partition; for the partition alone, where it would be right."""
+    image = reading.image
+    if image.container == images.PARTITION:
+        return None
+    if options.partition_only:
+        row = image.row
+        fits = row is not None and row.size == len(output) == len(image.partition)
+        if not fits or any(table_faults.faults(image)):
+            return None
+    return place(image, output, options.encrypted)
 
 
 def _refused(reading: Reading, found: Iterable[Finding], size: int) -> Migration:
@@ -426,7 +438,7 @@ def flash_command(migration: Migration, written: str | None) -> str | None:
     if row is None or written is None:
         return None
     chip = migration.chip or "auto"
-    offset = 0 if migration.flashing is not None else row.offset
+    offset = row.offset if migration.partition_only else 0
     return f"esptool --chip {chip} write-flash {offset:#x} {shlex.quote(written)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -85,7 +86,16 @@ TableOutOption = Annotated[
     typer.Option(
         "--table-out",
         metavar="FILE",
-        help="Write the flash image's new partition table, too.",
+        help="Write the flash image's new partition table, too: binary, or CSV for *.csv.",
+        show_default=False,
+    ),
+]
+PlanOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan-out",
+        metavar="FILE",
+        help="Write the esptool commands that bring it to the module, as a shell script.",
         show_default=False,
     ),
 ]
@@ -118,6 +128,7 @@ def command(
     key_password: KeyPasswordOption = None,
     partition_only: PartitionOnlyOption = False,
     table_out: TableOutOption = None,
+    plan_out: PlanOutOption = None,
     encrypted: EncryptedOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
@@ -134,21 +145,16 @@ def command(
         given = proof.means(
             chip=chip, hmac_key=hmac_key, efuse=efuse, ca=ca, at=at, key_password=key_password
         )
-    wanted = _Wanted(output, table_out, dry_run, force, as_json, quiet)
+    wanted = _Wanted(output, table_out, plan_out, dry_run, force, as_json, quiet)
 
     def migrate_one(name: str) -> int:
         read = [name, device_cert, ca_cert, hmac_key, efuse, key_password, *(ca or ())]
         _check_files([file for file in read if file], wanted)
         options = migration.Options(
-            size,
-            not no_integrity,
-            frozenset(accept or ()),
-            device_cert=_certificate(device_cert),
-            ca_cert=_certificate(ca_cert),
-            means=given,
-            partition_only=partition_only,
-            encrypted=encrypted,
-        )
+            size, not no_integrity, frozenset(accept or ()), means=given,
+            device_cert=_certificate(device_cert), ca_cert=_certificate(ca_cert),
+            partition_only=partition_only, encrypted=encrypted,
+        )  # fmt: skip
         source = common.open_image(name, label=label, table_offset=partition_table_offset)
         return _finish(migration.migrate(detection.detect(source), options), wanted)
 
@@ -160,6 +166,7 @@ class _Wanted(NamedTuple):
 
     output: Path | None
     table: Path | None
+    plan: Path | None
     dry_run: bool
     force: bool
     as_json: bool
@@ -168,7 +175,7 @@ class _Wanted(NamedTuple):
     @property
     def files(self) -> list[Path]:
         """The files that are to be written."""
-        return [path for path in (self.output, self.table) if path is not None]
+        return [path for path in (self.output, self.table, self.plan) if path is not None]
 
 
 def _finish(result: Migration, wanted: _Wanted) -> int:
@@ -188,8 +195,8 @@ def _check_files(read: list[str], wanted: _Wanted) -> None:
         raise UsageError("stdin-twice", "standard input (-) can be read only once")
     if wanted.output is None and not wanted.dry_run:
         raise UsageError("no-output", "-o OUT is missing (or --dry-run)")
-    if len(wanted.files) == 2 and wanted.files[0].absolute() == wanted.files[1].absolute():
-        raise UsageError("bad-output", "-o and --table-out are the same file")
+    if len({path.absolute() for path in wanted.files}) < len(wanted.files):
+        raise UsageError("bad-output", "-o, --table-out and --plan-out must be different files")
     for output in wanted.files:
         if str(output) == files.STDIN:
             raise UsageError(
@@ -210,14 +217,32 @@ def _certificate(name: str | None) -> bytes | None:
 
 def _write(result: Migration, wanted: _Wanted) -> str | None:
     """The path of the file that was written, None where nothing was."""
-    if wanted.table is not None and not result.refused and result.flashing is None:
-        raise UsageError("no-table", "--table-out: there is no flash image with a table to change")
+    beside = [path for path in (wanted.table, wanted.plan) if path is not None]
+    if beside and not result.refused and result.flashing is None:
+        raise UsageError(
+            "no-table", "--table-out, --plan-out: there is no sound partition table to change"
+        )
     if wanted.dry_run or wanted.output is None or result.file is None:
         return None
-    if wanted.table is not None and result.flashing is not None:
-        files.write_atomically(wanted.table, result.flashing.table, force=wanted.force)
+    for path, data in list(_beside(result, wanted)):
+        files.write_atomically(path, data, force=wanted.force)
     files.write_atomically(wanted.output, result.file, force=wanted.force)
     return str(wanted.output)
+
+
+def _beside(result: Migration, wanted: _Wanted) -> Iterator[tuple[Path, bytes]]:
+    """The files that are written beside the image, and what they hold."""
+    from espcert import flash_plan
+
+    if result.flashing is None:
+        return
+    table, as_text = result.flashing.table, wanted.table and wanted.table.suffix.lower() == ".csv"
+    if wanted.table is not None:
+        yield wanted.table, flash_plan.table_csv(table).encode() if as_text else table
+    if wanted.plan is not None:
+        binary = None if wanted.table is None or as_text else str(wanted.table)
+        text = flash_plan.plan(result, str(wanted.output), binary)
+        yield wanted.plan, (text or "").encode()
 
 
 def _print(result: Migration, written: str | None, *, quiet: bool) -> None:

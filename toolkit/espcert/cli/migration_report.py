@@ -63,7 +63,8 @@ def _device_notes(result: Migration) -> Iterator[str]:
     yield "Before you flash this:"
     yield "  1. Keep the old dump: it is the only way back."
     if not found or named != items.LABEL:
-        where = "on the device" if result.flashing is None else "in the new image and on the device"
+        whole = result.flashing is not None and not result.partition_only
+        where = "in the new image and on the device" if whole else "on the device"
         yield f"  2. The partition table {where} must name the partition as today's firmware"
         yield f"     looks for it:  {wanted_line(result)}"
         yield "  3. Write partition, table and new firmware without a start in between (esptool's"

@@ -1,0 +1,91 @@
+"""The esptool commands that bring a migrated partition to a module, and those that undo it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from espcert.errors import UsageError
+from espcert.flashing import Flashing
+from espcert.migration import Migration
+from espcert_formats import partition_table
+from espcert_formats.flash import SECTOR
+
+BACKUP_PARTITION = "backup-partition.bin"
+BACKUP_TABLE = "backup-table.bin"
+
+
+def plan(migration: Migration, written: str, table_file: str | None = None) -> str | None:
+    """A shell script, or None where the partition's place in flash is not known.
+
+    `written` is the file that was written, `table_file` that of the new table, where it was.
+    Raises UsageError where the commands need a file of the new table and there is none.
+    """
+    flashing, table = migration.flashing, migration.reading.image.table
+    if flashing is None or table is None:
+        return None
+    if migration.partition_only and table_file is None and flashing.after != flashing.before:
+        raise UsageError(
+            "no-table", "--plan-out: the row of the table changes; --table-out FILE.bin is needed"
+        )
+    return "\n".join(_lines(migration, flashing, written, table_file, table.offset)) + "\n"
+
+
+def _lines(
+    migration: Migration, flashing: Flashing, written: str, table_file: str | None, at: int
+) -> Iterator[str]:
+    esptool = f"esptool --chip {migration.chip or 'auto'} --after no-reset"
+    row, changed = flashing.before, flashing.after != flashing.before
+    yield "#!/bin/sh"
+    yield "# Made by espcert migrate; for esptool 5. Read it before you run it."
+    yield "set -eu"
+    yield ""
+    yield "# 1. Keep what the module has now, and make sure that it was read right."
+    regions = [(row.offset, row.size, BACKUP_PARTITION)]
+    regions += [(at, SECTOR, BACKUP_TABLE)] if changed else []
+    for offset, size, name in regions:
+        yield f"{esptool} read-flash {offset:#x} {size:#x} {name}"
+        yield f"{esptool} verify-flash {offset:#x} {name}"
+    yield ""
+    partition = written
+    if not migration.partition_only:
+        partition = f"{Path(written).name}.partition"
+        yield "# 2. Cut the new partition out of the new flash image."
+        yield _cut(written, partition, row.offset, row.size)
+        yield ""
+    yield "# 3. Write the new partition. From here to the end of step 4 the device may not find its"
+    yield "#    partition: do not let it start in between."
+    yield from _write(esptool, row.offset, partition)
+    if changed:
+        yield ""
+        yield "# 4. Write the new partition table."
+        table = table_file or f"{Path(written).name}.table"
+        if table_file is None:
+            yield _cut(written, table, at, SECTOR)
+        yield from _write(esptool, at, table)
+    yield ""
+    yield "# The way back, together with the old firmware:"
+    back = " ".join(f"{offset:#x} {name}" for offset, _, name in regions)
+    yield f"# {esptool} write-flash {back}"
+
+
+def _write(esptool: str, offset: int, name: str) -> Iterator[str]:
+    quoted = shlex.quote(name)
+    yield f"{esptool} write-flash {offset:#x} {quoted}"
+    yield f"{esptool} verify-flash {offset:#x} {quoted}"
+
+
+def _cut(source: str, target: str, offset: int, size: int) -> str:
+    names = f"if={shlex.quote(source)} of={shlex.quote(target)}"
+    return f"dd {names} bs={SECTOR} skip={offset // SECTOR} count={-(-size // SECTOR)}"
+
+
+def table_csv(table: bytes) -> str:
+    """A binary table as the CSV of gen_esp32part.py."""
+    from espcert.migration import table_line
+
+    found = partition_table.read(table)
+    assert found is not None
+    rows = "".join(f"{table_line(row)}\n" for row in found.rows)
+    return f"# Name, Type, SubType, Offset, Size, Flags\n{rows}"
