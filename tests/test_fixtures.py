@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,10 @@ def test_every_input_is_named(path: Path) -> None:
 
 def test_images_stay_small() -> None:
     assert sum(path.stat().st_size for path in IMAGES) <= MOST_BYTES
+
+
+def test_the_demo_migrates_every_legacy_image(tmp_path: Path) -> None:
+    demo = [sys.executable, str(FIXTURES / "demo.py"), str(tmp_path / "out")]
+    done = subprocess.run(demo, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert " NO" not in done.stdout

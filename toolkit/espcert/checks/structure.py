@@ -53,11 +53,13 @@ def _other_data(contents: Contents) -> Iterator[Finding]:
     shown = ", ".join(printable(f"{entry.namespace}/{entry.key}") for entry in others[:8])
     more = f" and {len(others) - 8} more" if len(others) > 8 else ""
     plural = "entry" if len(others) == 1 else "entries"
-    second = sorted({entry.namespace for entry in others} & _CREDENTIALS)
+    own = _OWN_NAMESPACES.get(contents.layout)
+    second = sorted({entry.namespace for entry in others} & _CREDENTIALS - {own})
     hint = f"; {printable(second[0])} is a second set of credentials" if second else ""
     yield Finding("other-data", f"{len(others)} NVS {plural} besides: {shown}{more}{hint}")
 
 
+_OWN_NAMESPACES: Final = {"nvs": kinds.LABEL, "nvs_legacy": kinds.LABEL_PRE_PROV}
 _CREDENTIALS: Final = frozenset({kinds.LABEL, kinds.LABEL_PRE_PROV})
 """Namespaces of NVS that hold credentials have the names of the partitions."""
 
