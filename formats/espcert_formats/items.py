@@ -146,12 +146,14 @@ class Traits(NamedTuple):
     `title` says it in words. `labels` are the partition labels under which firmware reads it
     (the first one is usual), `partition_type` the type that it looks for. `extent` is the bytes
     of flash over which the layout spreads its material, 0 where that is the image's length.
+    `placed` tells whether its items lie at offsets; they do not in files of text.
     """
 
     title: str
     labels: tuple[str, ...]
     partition_type: int
     extent: int = 0
+    placed: bool = True
 
 
 LABEL: Final = "esp_secure_cert"

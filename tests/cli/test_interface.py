@@ -17,6 +17,7 @@ HELPERS = {
     "app",
     "common",
     "migration_report",
+    "opening_options",
     "partition_map",
     "proof",
     "tables",
@@ -25,7 +26,8 @@ HELPERS = {
 }
 """Modules of the command line that are no verb."""
 
-SHARED_OPTIONS = ("--label", "--partition-table-offset", "--chip", "--json", "--quiet", "--help")
+READING = ("--label", "--partition-table-offset", "--files-root")
+SHARED_OPTIONS = (*READING, "--chip", "--json", "--quiet", "--help")
 PROOFS = ("--hmac-key", "--efuse", "--ca", "--at", "--key-password-file")
 OWN_OPTIONS = {
     "detect": (),

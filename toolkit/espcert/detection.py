@@ -71,6 +71,8 @@ class Reading:
 
 def detect(image: Image) -> Reading:
     """Read an image as the first layout that recognises it. Never fails on damage."""
+    if image.contents is not None:
+        return Reading(image, image.contents, None)
     if image.container == images.FLASH and image.row is None and image.table is not None:
         wanted = "no row that holds credentials or is labelled esp_secure_cert or pre_prov"
         if image.label is not None:
@@ -113,7 +115,7 @@ def evidence(reading: Reading) -> list[str]:
     """The reasons, and a contradicting label last."""
     if reading.contents is None:
         return []
-    extra = (images.place_text(reading.image), reading.contradiction)
+    extra = (images.place_text(reading.image), *reading.image.notes, reading.contradiction)
     return [*reading.contents.evidence, *(text for text in extra if text)]
 
 
@@ -121,6 +123,7 @@ def to_json(reading: Reading) -> dict[str, Any]:
     """The object of `espcert detect --json`, without `schema` and `file`."""
     contents, image = reading.contents, reading.image
     row = image.row
+    placed = contents is None or contents.traits.placed
     result: dict[str, Any] = {
         "container": image.container,
         "layout": contents.layout if contents else None,
@@ -129,8 +132,8 @@ def to_json(reading: Reading) -> dict[str, Any]:
         "label": images.label_text(row) if row else reading.label,
         "chip_family": chip_family(contents.items) if contents else None,
         "partition": {
-            "file_offset": image.start,
-            "size": row.size if row else len(image.partition),
+            "file_offset": image.start if placed else None,
+            "size": (row.size if row else len(image.partition)) if placed else None,
             "type": row.type if row else None,
             "subtype": row.subtype if row else None,
             "encrypted": row.encrypted if row else None,

@@ -8,6 +8,7 @@ from typing import Any
 from espcert import files
 from espcert import image as images
 from espcert.errors import UnreadableError
+from espcert.opening import AS_IT_IS, Opening
 from espcert_formats import partition_table
 from espcert_formats.partition_table import Table
 
@@ -20,13 +21,13 @@ class FlashTable:
     data: bytes = field(repr=False)
 
 
-def open_table(name: str, offset: int | None = None) -> FlashTable:
-    """Read an image file and find its partition table, at `offset` or where it is looked for.
+def open_table(name: str, given: Opening = AS_IT_IS) -> FlashTable:
+    """Read an image file and find its partition table.
 
     A file that is a table by itself, as gen_esp32part.py writes it, counts as one at offset 0.
     Raises UnreadableError where there is none, and as `files.read_image` does.
     """
-    data = files.read_image(name)
+    data, offset = files.read_image(name), given.table_offset
     if offset is None and data[:2] == partition_table.ROW_MAGIC:
         offset = 0
     table = partition_table.find(data, offset)

@@ -14,6 +14,7 @@ from espcert_formats.flash import SECTOR
 from espcert_formats.items import LABEL, LABEL_PRE_PROV
 
 if TYPE_CHECKING:
+    from espcert_formats.items import Contents
     from espcert_formats.partition_table import Row, Table
 
 PARTITION: Final = "partition"
@@ -34,6 +35,8 @@ class Image:
     `data`; for a bare partition all of it. For a whole flash image `table` is its partition table
     and `row` the partition's, None where there is none; without a readable table it is found by
     its bytes. `name` is the file's name, `-` for standard input, `label` the one that was given.
+    `contents` are those of an IMAGE that is no flash dump (CSV, PEM directory), None of others.
+    `notes` say in words how the image was read, for its evidence.
     """
 
     data: bytes = field(repr=False)
@@ -44,6 +47,8 @@ class Image:
     start: int = 0
     partition: bytes = field(default=b"", repr=False)
     container: str = PARTITION
+    contents: Contents | None = None
+    notes: tuple[str, ...] = ()
 
 
 def locate(

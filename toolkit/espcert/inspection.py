@@ -32,7 +32,8 @@ def time_text(moment: datetime | None) -> str | None:
 
 def item_to_json(item: Item) -> dict[str, Any]:
     """The object of one item."""
-    result: dict[str, Any] = {"kind": item.kind, "index": item.index, "offset": item.offset}
+    offset = item.offset if item.spans else None
+    result: dict[str, Any] = {"kind": item.kind, "index": item.index, "offset": offset}
     if item.entry_offset is not None:
         result |= {"entry_offset": item.entry_offset, "flags": item.flags}
     if len(item.spans) > 1:

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from espcert import efuse, files, inspection, keys
+from espcert import efuse, files, inspection, keys, opening
 from espcert.detection import Reading
 from espcert.efuse import EfuseDump
 from espcert.errors import UsageError
-from espcert.image import Image, locate
+from espcert.image import Image
 from espcert.migration import Migration
+from espcert.opening import Opening
 
 
 def open_image(path: str | os.PathLike[str], *, label: str | None = None) -> Image:
@@ -20,8 +21,7 @@ def open_image(path: str | os.PathLike[str], *, label: str | None = None) -> Ima
     Raises UsageError where there is no such file, UnreadableError where it is too large,
     FileError where it cannot be read.
     """
-    name = os.fspath(path)
-    return locate(files.read_image(name), name=name, label=label)
+    return opening.open_image(os.fspath(path), Opening(label))
 
 
 def inspect(reading: Reading) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -41,4 +42,7 @@ def run(context: Context) -> list[Finding]:
     """All findings on an image that was read."""
     with no_warnings():
         found = [finding for check in CHECKS for finding in check(context)]
-        return list(whose_key.sort_out(context, found))
+        sorted_out = whose_key.sort_out(context, found)
+        if context.contents.traits.placed:
+            return list(sorted_out)
+        return [dataclasses.replace(finding, offset=None) for finding in sorted_out]

@@ -13,9 +13,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from espcert import files
-from espcert import image as images
 from espcert.errors import EspcertError, FileError, UsageError
-from espcert.image import Image
 from espcert.text import printable
 
 SCHEMA: Final = 1
@@ -55,20 +53,6 @@ ImageArgument = Annotated[
     typer.Argument(
         metavar="IMAGE",
         help="A partition or flash image; - for standard input.",
-        show_default=False,
-    ),
-]
-LabelOption = Annotated[
-    str | None,
-    typer.Option("--label", metavar="NAME", help="The partition's label.", show_default=False),
-]
-TableOffsetOption = Annotated[
-    int | None,
-    typer.Option(
-        "--partition-table-offset",
-        metavar="N",
-        parser=parse_integer,
-        help="Where a flash image has its partition table.  [default: looked for]",
         show_default=False,
     ),
 ]
@@ -118,11 +102,6 @@ def print_object(file: str, fields: dict[str, Any]) -> None:
     """One JSON line for an IMAGE."""
     record = {"schema": SCHEMA, "file": file} | fields
     say(json.dumps(record, ensure_ascii=True, allow_nan=False))
-
-
-def open_image(name: str, *, label: str | None, table_offset: int | None) -> Image:
-    """Read an IMAGE and locate the partition in it."""
-    return images.locate(files.read_image(name), name=name, label=label, table_offset=table_offset)
 
 
 def for_each(

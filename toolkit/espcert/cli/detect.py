@@ -8,18 +8,18 @@ from espcert.cli.common import (
     ChipOption,
     ImagesArgument,
     JsonOption,
-    LabelOption,
     QuietOption,
-    TableOffsetOption,
 )
+from espcert.cli.opening_options import reads_images
 from espcert.cli.words import headline, reading_lines
 from espcert.errors import UnreadableError
+from espcert.opening import AS_IT_IS, Opening, open_image
 
 
+@reads_images
 def command(
     images: ImagesArgument,
-    label: LabelOption = None,
-    partition_table_offset: TableOffsetOption = None,
+    opening: Opening = AS_IT_IS,
     chip: ChipOption = None,  # noqa: ARG001 - shared by every verb that reads images
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -27,7 +27,7 @@ def command(
     """Say what each IMAGE is: its layout, its kind of key, and why."""
 
     def detect_one(name: str) -> int:
-        image = common.open_image(name, label=label, table_offset=partition_table_offset)
+        image = open_image(name, opening)
         reading = detection.detect(image)
         if as_json:
             common.print_object(name, detection.to_json(reading))

@@ -13,12 +13,12 @@ from espcert.cli.common import (
     ChipOption,
     ImagesArgument,
     JsonOption,
-    LabelOption,
     QuietOption,
-    TableOffsetOption,
 )
+from espcert.cli.opening_options import reads_images
 from espcert.detection import Reading
 from espcert.errors import UsageError
+from espcert.opening import AS_IT_IS, Opening, open_image
 
 MapOption = Annotated[
     bool, typer.Option("--map", help="Draw the partition: a hex dump coloured by field.")
@@ -38,14 +38,14 @@ ExtractOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite extracted files.")]
 
 
+@reads_images
 def command(
     images: ImagesArgument,
     draw_map: MapOption = False,
     show_secrets: SecretsOption = False,
     extract: ExtractOption = None,
     force: ForceOption = False,
-    label: LabelOption = None,
-    partition_table_offset: TableOffsetOption = None,
+    opening: Opening = AS_IT_IS,
     chip: ChipOption = None,  # noqa: ARG001 - shared by every verb that reads images
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -54,7 +54,7 @@ def command(
     directories = _directories(images, extract, draws_map=draw_map, as_json=as_json)
 
     def inspect_one(name: str) -> int:
-        image = common.open_image(name, label=label, table_offset=partition_table_offset)
+        image = open_image(name, opening)
         reading = detection.detect(image)
         reading.require()
         if extract is not None:

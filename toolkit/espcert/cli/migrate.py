@@ -14,10 +14,9 @@ from espcert.cli.common import (
     ChipOption,
     ImageArgument,
     JsonOption,
-    LabelOption,
     QuietOption,
-    TableOffsetOption,
 )
+from espcert.cli.opening_options import reads_images
 from espcert.cli.proof import (
     AtOption,
     CaOption,
@@ -26,6 +25,7 @@ from espcert.cli.proof import (
     KeyPasswordOption,
 )
 from espcert.errors import UnreadableError, UsageError
+from espcert.opening import AS_IT_IS, Opening, open_image
 
 if TYPE_CHECKING:
     from espcert.migration import Migration
@@ -113,6 +113,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing 
 MAX_CERTIFICATE_SIZE = 1 << 20
 
 
+@reads_images
 def command(
     image: ImageArgument,
     output: OutputOption = None,
@@ -132,8 +133,7 @@ def command(
     encrypted: EncryptedOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
-    label: LabelOption = None,
-    partition_table_offset: TableOffsetOption = None,
+    opening: Opening = AS_IT_IS,
     chip: ChipOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -155,7 +155,7 @@ def command(
             device_cert=_certificate(device_cert), ca_cert=_certificate(ca_cert),
             partition_only=partition_only, encrypted=encrypted,
         )  # fmt: skip
-        source = common.open_image(name, label=label, table_offset=partition_table_offset)
+        source = open_image(name, opening)
         return _finish(migration.migrate(detection.detect(source), options), wanted)
 
     common.for_each([image], migrate_one, as_json=as_json)

@@ -11,17 +11,17 @@ from espcert.cli.common import (
     ChipOption,
     ImagesArgument,
     JsonOption,
-    LabelOption,
     QuietOption,
-    TableOffsetOption,
 )
+from espcert.cli.opening_options import reads_images
+from espcert.opening import AS_IT_IS, Opening
 from espcert.text import printable
 
 
+@reads_images
 def command(
     images: ImagesArgument,
-    label: LabelOption = None,
-    partition_table_offset: TableOffsetOption = None,
+    opening: Opening = AS_IT_IS,
     chip: ChipOption = None,  # noqa: ARG001 - shared by every verb that reads images
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -29,7 +29,7 @@ def command(
     """List the partition table of each flash IMAGE, and what its partitions hold."""
 
     def list_one(name: str) -> int:
-        found = flash_table.to_json(flash_table.open_table(name, partition_table_offset), label)
+        found = flash_table.to_json(flash_table.open_table(name, opening), opening.label)
         if as_json:
             common.print_object(name, found)
         elif not quiet:

@@ -14,10 +14,9 @@ from espcert.cli.common import (
     ChipOption,
     ImagesArgument,
     JsonOption,
-    LabelOption,
     QuietOption,
-    TableOffsetOption,
 )
+from espcert.cli.opening_options import reads_images
 from espcert.cli.proof import (
     AtOption,
     CaOption,
@@ -25,6 +24,7 @@ from espcert.cli.proof import (
     HmacKeyOption,
     KeyPasswordOption,
 )
+from espcert.opening import AS_IT_IS, Opening, open_image
 
 if TYPE_CHECKING:
     from espcert.detection import Reading
@@ -76,6 +76,7 @@ ListFindingsOption = Annotated[
 ]
 
 
+@reads_images
 def command(
     images: ImagesArgument,
     hmac_key: HmacKeyOption = None,
@@ -87,8 +88,7 @@ def command(
     key_password: KeyPasswordOption = None,
     strict: StrictOption = False,
     require_proof: ProofOption = False,
-    label: LabelOption = None,
-    partition_table_offset: TableOffsetOption = None,
+    opening: Opening = AS_IT_IS,
     chip: ChipOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -106,7 +106,7 @@ def command(
     verdicts: Counter[str] = Counter()
 
     def verify_one(name: str) -> int:
-        image = common.open_image(name, label=label, table_offset=partition_table_offset)
+        image = open_image(name, opening)
         reading = detection.detect(image)
         reading.require()
         found = verification.findings(reading, given)
