@@ -15,7 +15,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import espcert
-from espcert import detection, flash_table, inspection, migration, schemas, verification
+from espcert import (
+    comparison,
+    conversion,
+    detection,
+    flash_table,
+    inspection,
+    migration,
+    schemas,
+    verification,
+)
 from espcert.catalogue import ACCEPTABLE, CATALOGUE
 from espcert_formats import partition_table, tlv
 
@@ -154,6 +163,22 @@ def test_migrate(name: str) -> None:
             assert errors("migrate", as_printed(path, written)) == []
 
 
+@each_image
+def test_convert_and_diff(name: str) -> None:
+    path = path_of(name)
+    reading = espcert.detect(espcert.open_image(path))
+    for to in conversion.TARGETS:
+        result = espcert.convert(reading, to, accept=frozenset(ACCEPTABLE))
+        written = conversion.to_json(result, "out.bin" if result.output else None)
+        assert errors("convert", as_printed(path, written)) == []
+        dry = conversion.to_json(espcert.convert(reading, to), None)
+        assert errors("convert", as_printed(path, dry)) == []
+    other = espcert.detect(espcert.open_image(FIXED["images/tlv_damaged_ca.bin"]))
+    for pair in ((reading, other), (other, reading), (reading, reading)):
+        found = comparison.to_json(espcert.compare(*pair))
+        assert errors("diff", as_printed(path, found)) == []
+
+
 def lines_of(*arguments: str | Path) -> list[Object]:
     done = subprocess.run(
         [str(BIN), *map(str, arguments)], capture_output=True, text=True, check=False
@@ -205,6 +230,8 @@ def samples() -> dict[str, Object]:
         "inspect": inspection.to_json(reading),
         "verify": verification.to_json(refused, espcert.verify(refused), "ok"),
         "migrate": migration.to_json(espcert.migrate(refused), None),
+        "convert": conversion.to_json(espcert.convert(refused, "nvs"), None),
+        "diff": comparison.to_json(espcert.compare(reading, refused)),
         "partitions": flash_table.to_json(flash_table.FlashTable(listed, b"")),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }

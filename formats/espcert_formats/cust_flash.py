@@ -8,17 +8,19 @@ esp_secure_cert_config.h and esp_secure_cert_read.c.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from typing import Final, NamedTuple
 
 from kaitaistruct import KaitaiStream
 
 from espcert_formats import items as kinds
+from espcert_formats import misfits as rules
 from espcert_formats._ksy.esp_secure_cert_cust_flash import EspSecureCertCustFlash
 from espcert_formats.checksum import crc32
 from espcert_formats.errors import FormatError
-from espcert_formats.flash import first_written
+from espcert_formats.flash import SECTOR, first_written
 from espcert_formats.items import (
     LABEL,
     LABEL_PRE_PROV,
@@ -28,6 +30,7 @@ from espcert_formats.items import (
     Evidence,
     Field,
     Item,
+    Misfit,
     Span,
     Traits,
 )
@@ -354,3 +357,68 @@ def fields(data: bytes) -> Iterator[Field]:
         if slot.length and slot.offset < len(data):
             shown = kind if slot.matches(data) else kinds.DAMAGED
             yield Field(slot.offset, slot.length, kind, shown)
+
+
+# --- Writing -----------------------------------------------------------------------------------
+
+_PRIVATE_KEY_END: Final = KEY_AREA + AREA_LENGTHS[kinds.PRIVATE_KEY]
+
+
+def misfits(items: Iterable[Item], layout: str = NAME) -> Iterator[Misfit]:
+    """The items that cust_flash cannot hold, and why."""
+    material = list(items)
+    yield from rules.one_of_each(material, AREA_LENGTHS, layout)
+    yield from rules.ds_sizes(material, layout)
+    has_ds = any(item.kind == kinds.DS_CIPHERTEXT for item in material)
+    for item in material:
+        if has_ds and item.kind == kinds.PRIVATE_KEY and not item.index:
+            yield Misfit(item, f"a plaintext key beside a DS key; {layout} holds one of the two")
+
+
+def write(items: Iterable[Item], size: int | None = None, layout: str = NAME) -> bytes:
+    """A cust_flash partition of `size` bytes (0x6000 by default) that holds the items.
+
+    As the official tool writes it, but for a missing CA certificate, for which that tool inserts
+    a byte: here its pair is 0/0 and its area erased. The items must fit (`misfits`). Raises
+    FormatError where `size` is smaller than the areas.
+    """
+    size = SIZE if size is None else size
+    if size < _PRIVATE_KEY_END:
+        expected = f"at least {-(-_PRIVATE_KEY_END // SECTOR) * SECTOR:#x} bytes of partition"
+        raise FormatError(layout, expected=expected, found=f"{size:#x}")
+    held = {item.kind: item for item in items}
+    out = bytearray(b"\xff" * size)
+    out[:METADATA_LENGTH] = _new_metadata(held, layout).ljust(METADATA_LENGTH, b"\0")
+    for kind, at in _places(held):
+        if kind in held:
+            out[at : at + len(held[kind].data)] = held[kind].data
+    return bytes(out)
+
+
+def _places(held: dict[str, Item]) -> Iterator[tuple[str, int]]:
+    """Where the data of each kind begin."""
+    yield from ((kinds.DEVICE_CERT, DEVICE_CERT_AREA), (kinds.CA_CERT, CA_CERT_AREA))
+    yield from ((kinds.PRIVATE_KEY, KEY_AREA), (kinds.DS_CIPHERTEXT, KEY_AREA))
+    ciphertext = held.get(kinds.DS_CIPHERTEXT)
+    if ciphertext is not None:
+        yield kinds.DS_IV, KEY_AREA + STRIDES[len(ciphertext.data)]
+
+
+def _new_metadata(held: dict[str, Item], layout: str) -> bytes:
+    """Pairs and magic word, as the compiler aligns the firmware's struct."""
+    certificates = [kinds.DEVICE_CERT, kinds.CA_CERT]
+    if layout == NAME_LEGACY:
+        certificates.reverse()
+    pairs = b"".join(_pair(held.get(kind)) + bytes(2) for kind in certificates)
+    context = held.get(kinds.DS_CONTEXT)
+    if context is None:
+        return pairs + _pair(held.get(kinds.PRIVATE_KEY)) + bytes(2) + MAGIC
+    pairs += _pair(held.get(kinds.DS_CIPHERTEXT)) + bytes(2) + _pair(held.get(kinds.DS_IV))
+    return pairs + struct.pack("<HB3x", context.rsa_bits, context.efuse_key_id) + MAGIC
+
+
+def _pair(item: Item | None) -> bytes:
+    """(crc, length) of an item, 0/0 where there is none."""
+    if item is None:
+        return bytes(6)
+    return struct.pack("<IH", crc32(item.data), len(item.data))

@@ -140,6 +140,13 @@ class OtherEntry(NamedTuple):
     length: int
 
 
+class Misfit(NamedTuple):
+    """An item that a layout cannot hold; `text` names what was found, and the limit."""
+
+    item: Item
+    text: str
+
+
 class Traits(NamedTuple):
     """What is true of every partition of a layout.
 

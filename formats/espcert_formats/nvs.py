@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from espcert_formats import items as kinds
+from espcert_formats import misfits as rules
 from espcert_formats import nvs_audit, nvs_log
 from espcert_formats.errors import FormatError
 from espcert_formats.flash import is_erased
@@ -26,12 +27,16 @@ from espcert_formats.items import (
     Evidence,
     Field,
     Item,
+    Misfit,
     OtherEntry,
     Span,
     Traits,
 )
 from espcert_formats.nvs_audit import Leftover
 from espcert_formats.nvs_log import Damage, Entry, Log, Page
+
+if TYPE_CHECKING:
+    from espcert_formats.nvs_writer import Entry as NewEntry
 
 NAME: Final = "nvs"
 NAME_LEGACY: Final = "nvs_legacy"
@@ -458,3 +463,80 @@ def looks_encrypted(data: bytes) -> bool:
         if nvs_log.page_header(data, offset)
         for _ in nvs_log.written_entries(data, offset)
     )
+
+
+# --- Writing -----------------------------------------------------------------------------------
+
+_SECURE_CERT_ORDER: Final = (
+    "ca_cert", "cipher_c", "dev_cert", "priv_key", "rsa_len", "ds_key_id", "iv",
+)  # fmt: skip
+_ESP_DS_ORDER: Final = ("esp_ds_c", "esp_ds_iv", "esp_ds_key_id", "esp_ds_rsa_len")
+_TEXTS: Final = (kinds.CA_CERT, kinds.DEVICE_CERT, kinds.PRIVATE_KEY)
+
+
+def _variant_of(layout: str) -> Variant:
+    return next(variant for variant in VARIANTS if variant.layout == layout)
+
+
+def misfits(items: Iterable[Item], layout: str = NAME) -> Iterator[Misfit]:
+    """The items that an NVS layout cannot hold, and why. Texts are those that end with a NUL."""
+    from espcert_formats.nvs_writer import MAX_TEXT
+
+    material = list(items)
+    held = {kind for kind, _ in _variant_of(layout).values.values()}
+    limits: dict[str, int] = {kind: MAX_TEXT + 1 for kind in _TEXTS if kind in held}
+    odd = list(rules.one_of_each(material, limits, layout))
+    yield from odd
+    yield from rules.ds_sizes(material, layout)
+    named = {id(misfit.item) for misfit in odd}
+    for item in material:
+        text = _no_string(item.data) if item.kind in limits and id(item) not in named else None
+        if text is not None:
+            yield Misfit(item, f"{text}; {layout} holds PEM text with one NUL, at its end")
+
+
+def _no_string(data: bytes) -> str | None:
+    """Why bytes are no PEM text that NVS can hold as a string, None where they are one."""
+    if b"-----BEGIN " not in data:
+        return "no PEM"
+    if data.find(b"\0") != len(data) - 1:
+        return "a NUL inside" if b"\0" in data[:-1] else "no NUL at its end"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bytes that are no UTF-8"
+    return None
+
+
+def write(items: Iterable[Item], size: int | None = None, layout: str = NAME) -> bytes:
+    """An NVS partition that holds the items, as the official tools of its day write it.
+
+    `size` is in bytes; by default as many pages as are needed, and three at least. The items must
+    fit (`misfits`). Raises FormatError where they do not fit into `size`.
+    """
+    from espcert_formats import nvs_writer
+
+    variant = _variant_of(layout)
+    values = _new_values(list(items), variant)
+    order = _ESP_DS_ORDER if layout == NAME_ESP_DS else _SECURE_CERT_ORDER
+    entries = [values[key] for key in order if key in values]
+    return nvs_writer.write(variant.namespace, entries, size, layout)
+
+
+def _new_values(items: Sequence[Item], variant: Variant) -> dict[str, NewEntry]:
+    """The values to write by their key."""
+    from espcert_formats import nvs_writer
+
+    keys = {kind: (key, value_type) for key, (kind, value_type) in variant.values.items()}
+    values: dict[str, NewEntry] = {}
+    for item in items:
+        if item.kind in keys:
+            key, value_type = keys[item.kind]
+            is_text = value_type == nvs_log.STRING
+            value = item.data.removesuffix(b"\0") if is_text else item.data
+            values[key] = nvs_writer.Entry(key, "string" if is_text else "binary", value)
+        elif item.kind == kinds.DS_CONTEXT:
+            bits, key_id = item.rsa_bits or 0, item.efuse_key_id or 0
+            values[variant.bits_key] = nvs_writer.Entry(variant.bits_key, "u16", bits)
+            values[variant.key_id_key] = nvs_writer.Entry(variant.key_id_key, "u8", key_id)
+    return values

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, cast
 
 from espcert_formats.errors import FormatError
-from espcert_formats.items import Contents, Evidence, Field
+from espcert_formats.items import Contents, Evidence, Field, Item, Misfit
 
 LAYOUTS: Final = ("tlv", "cust_flash", "nvs")
 """Modules of this package, one a layout family."""
 
+NAMES: Final = {
+    "tlv": "tlv",
+    "cust_flash": "cust_flash",
+    "cust_flash_legacy": "cust_flash",
+    "nvs": "nvs",
+    "nvs_legacy": "nvs",
+    "nvs_esp_ds": "nvs",
+}
+"""Names of layouts → the module that reads and writes them."""
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -35,6 +44,12 @@ if TYPE_CHECKING:
         def fields(self, data: bytes) -> Iterator[Field]:
             """Name the stretches of the partition, for a map."""
 
+        def misfits(self, items: Iterable[Item], layout: str) -> Iterator[Misfit]:
+            """Name the items that a layout of this family cannot hold, and why."""
+
+        def write(self, items: Iterable[Item], size: int | None, layout: str) -> bytes:
+            """Write items that fit; raises FormatError where `size` is too small for them."""
+
 
 def layouts() -> Iterator[Layout]:
     """The layouts, each imported only when it is asked for: most images are of the first ones."""
@@ -44,6 +59,11 @@ def layouts() -> Iterator[Layout]:
 @functools.cache
 def _layout(name: str) -> Layout:
     return cast("Layout", importlib.import_module(f"{__package__}.{name}"))
+
+
+def named(layout: str) -> Layout:
+    """The module of a layout. Raises KeyError for other names."""
+    return _layout(NAMES[layout])
 
 
 def starts(data: bytes) -> bool:

@@ -28,6 +28,7 @@ from espcert_formats.items import (
     Evidence,
     Field,
     Item,
+    Misfit,
     Span,
     Traits,
 )
@@ -48,6 +49,9 @@ MAX_USED: Final = 0x10000 - 16
 """The firmware's 16-bit offset wraps at 64 KiB; 16 bytes stay erased so that its walk ends."""
 END_GAP: Final = 16
 """Bytes that must stay free at the end: the walk reads the header behind the last entry."""
+
+MIN_SIZE: Final = 0x2000
+"""Bytes of the partition in the official tool's documentation."""
 
 WALK_LIMIT: Final = 0x100000
 """No entry is looked for behind the first MiB, sixteen times what the firmware can address."""
@@ -599,9 +603,25 @@ def fill(used: bytes, size: int) -> bytes:
     return used.ljust(size, b"\xff")
 
 
-def write(items: Iterable[Item], size: int, *, integrity: bool = True) -> bytes:
+def misfits(items: Iterable[Item], layout: str = NAME) -> Iterator[Misfit]:  # noqa: ARG001
+    """The items that are too long for an entry; TLV holds everything else."""
+    for item in items:
+        if len(item.data) > MAX_ENTRY_DATA:
+            yield Misfit(item, f"{len(item.data)} bytes; an entry holds at most {MAX_ENTRY_DATA}")
+
+
+def write(
+    items: Iterable[Item],
+    size: int | None = None,
+    layout: str = NAME,  # noqa: ARG001
+    *,
+    integrity: bool = True,
+) -> bytes:
     """A current TLV partition of `size` bytes that holds the items.
 
-    Raises FormatError where an entry or the whole does not fit, or DS material is incomplete.
+    Without a size it has as many sectors as hold them, and two at least. Raises FormatError where
+    an entry or the whole does not fit, or DS material is incomplete.
     """
-    return fill(chain(entries_for(items), integrity=integrity), size)
+    used = chain(entries_for(items), integrity=integrity)
+    needed = -(-(len(used) + END_GAP) // SECTOR) * SECTOR
+    return fill(used, max(MIN_SIZE, needed) if size is None else size)

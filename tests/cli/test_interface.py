@@ -17,9 +17,11 @@ HELPERS = {
     "app",
     "common",
     "migration_report",
+    "outputs",
     "opening_options",
     "partition_map",
     "proof",
+    "refusals",
     "tables",
     "verify_report",
     "words",
@@ -29,12 +31,15 @@ HELPERS = {
 READING = ("--label", "--partition-table-offset", "--files-root")
 SHARED_OPTIONS = (*READING, "--chip", "--json", "--quiet", "--help")
 PROOFS = ("--hmac-key", "--efuse", "--ca", "--at", "--key-password-file")
+WRITING = ("--output", "-o", "--size", "--accept", "--dry-run", "--force")
 OWN_OPTIONS = {
+    "convert": (*WRITING, "--to", "--no-integrity"),
     "detect": (),
+    "diff": (),
     "inspect": ("--map", "--show-secrets", "--extract", "--force"),
     "migrate": (
-        *("--output", "-o", "--size", "--accept", "--device-cert", "--ca-cert", "--no-integrity"),
-        *("--dry-run", "--force", "--partition-only", "--table-out", *PROOFS),
+        *(*WRITING, "--device-cert", "--ca-cert", "--no-integrity"),
+        *("--partition-only", "--table-out", *PROOFS),
         *("--encrypted", "--no-encrypted", "--plan-out"),
     ),
     "partitions": (),

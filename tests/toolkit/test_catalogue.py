@@ -72,6 +72,14 @@ def nothing_left() -> Iterator[str]:
     yield from (finding.code for finding in result.findings)
 
 
+def in_conversion() -> Iterator[str]:
+    """What is said of a cust_flash partition without a CA, and of one that is too short."""
+    long = (FIXTURES / "images" / "tlv_ds_s2.bin").read_bytes() + bytes(0x7000)
+    reading = espcert.detect(espcert.locate(long))
+    result = espcert.convert(reading, "cust_flash", accept={"trailing-data"})
+    yield from (finding.code for finding in result.findings)
+
+
 def made() -> Iterator[bytes]:
     """Images that no official tool makes."""
     ca = (FIXTURES / "inputs" / "ec_ca.pem").read_bytes()
@@ -112,6 +120,7 @@ def provoked() -> frozenset[str]:
     codes |= set(refused("tlv_2_0_signed"))
     codes |= set(refused("tlv_over_8k", size=0x2000))
     codes |= set(nothing_left())
+    codes |= set(in_conversion())
     return frozenset(codes)
 
 

@@ -4,6 +4,7 @@
     reading = espcert.detect(image)
     findings = espcert.verify(reading)
     result = espcert.migrate(reading)
+    legacy = espcert.convert(reading, "cust_flash")
 
 `detect` never fails on damage; `reading.require()` gives the contents or raises
 `UnreadableError`. All errors are rooted in `EspcertError`.
@@ -15,11 +16,13 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from espcert.comparison import Comparison, compare
+    from espcert.conversion import Conversion
     from espcert.detection import Reading, detect
     from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
     from espcert.findings import Finding
     from espcert.image import Image, locate
-    from espcert.library import inspect, open_efuse, open_hmac_key, open_image, save
+    from espcert.library import convert, inspect, open_efuse, open_hmac_key, open_image, save
     from espcert.migration import Migration, Options, migrate
     from espcert.verification import verify
     from espcert_formats.items import Contents, Item
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "Comparison": "espcert.comparison",
     "Contents": "espcert_formats.items",
+    "Conversion": "espcert.conversion",
     "EspcertError": "espcert.errors",
     "FileError": "espcert.errors",
     "Finding": "espcert.findings",
@@ -38,6 +43,8 @@ _HOMES: Final = {
     "Reading": "espcert.detection",
     "UnreadableError": "espcert.errors",
     "UsageError": "espcert.errors",
+    "compare": "espcert.comparison",
+    "convert": "espcert.library",
     "detect": "espcert.detection",
     "inspect": "espcert.library",
     "locate": "espcert.image",
@@ -50,7 +57,9 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "Comparison",
     "Contents",
+    "Conversion",
     "EspcertError",
     "FileError",
     "Finding",
@@ -62,6 +71,8 @@ __all__ = [
     "UnreadableError",
     "UsageError",
     "__version__",
+    "compare",
+    "convert",
     "detect",
     "inspect",
     "locate",

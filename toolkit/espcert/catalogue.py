@@ -885,6 +885,23 @@ _FIRMWARE: Final = (
     ),
 )
 
+_CONVERSION: Final = (
+    Kind(
+        "cust-flash-no-ca",
+        WARNING,
+        "A cust_flash partition was written without a CA certificate.",
+        "firmware then returns an error for the CA certificate, and must not ask for it",
+        f"{_LEGACY_READ}: the CRC of no bytes is 0xFFFFFFFF, the stored one 0",
+    ),
+    Kind(
+        "left-behind",
+        WARNING,
+        "The source holds data behind the end of the new partition, which flashing it would leave.",
+        "give --size N, the size of the module's partition",
+        "espcert itself",
+    ),
+)
+
 _MIGRATION: Final = (
     Kind(
         "signature-lost",
@@ -897,14 +914,14 @@ _MIGRATION: Final = (
     Kind(
         "does-not-fit",
         ERROR,
-        "`migrate` cannot fit the items into the partition.",
-        "a larger --size helps up to 64 KiB less 16 bytes, which is all that firmware reads",
+        "The items do not fit into the partition, or the layout asked for cannot hold one of them.",
+        "TLV holds every item, in at most 64 KiB less 16 bytes, which is all that firmware reads",
         _TLV_READ,
     ),
     Kind(
         "nothing-left",
         ERROR,
-        "`migrate` would leave out every item.",
+        "No item would be left to write.",
         "nothing of the source could be carried over",
         "espcert itself",
     ),
@@ -922,6 +939,7 @@ SUBJECTS: Final = {
     "Seals": _SEALS,
     "Firmware": _FIRMWARE,
     "Migration": _MIGRATION,
+    "Conversion": _CONVERSION,
 }
 """The rows by subject, in the order of docs/findings.md."""
 

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from espcert import efuse, files, inspection, keys, opening
+from espcert import conversion, efuse, files, inspection, keys, opening
+from espcert.conversion import Conversion
 from espcert.detection import Reading
 from espcert.efuse import EfuseDump
 from espcert.errors import UsageError
@@ -29,20 +30,30 @@ def inspect(reading: Reading) -> dict[str, Any]:
     return inspection.to_json(reading)
 
 
-def save(migration: Migration, path: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Write a migrated partition atomically, 0600.
+def convert(reading: Reading, to: str, **options: Any) -> Conversion:
+    """Write what an image holds in the layout `to`; `options` are those of `conversion.Options`.
 
-    Raises UsageError where the migration was refused, the file exists (and not `force`) or is
-    the image itself, FileError where writing fails.
+    Raises UnreadableError where the image is no known layout, UsageError for a wrong option.
     """
-    if migration.output is None:
-        reasons = "; ".join(f"{one.message} [{one.code}]" for one in migration.blocking)
+    return conversion.convert(reading, conversion.Options(to, **options))
+
+
+def save(
+    result: Migration | Conversion, path: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Write a migrated or converted partition atomically, 0600.
+
+    Raises UsageError where it was refused, the file exists (and not `force`) or is the image
+    itself, FileError where writing fails.
+    """
+    if result.file is None:
+        reasons = "; ".join(f"{one.message} [{one.code}]" for one in result.blocking)
         raise UsageError("refused", f"refused: {reasons}")
     output = Path(path)
-    if migration.reading.image.name:
-        files.refuse_input_as_output([migration.reading.image.name], output)
+    if result.reading.image.name:
+        files.refuse_input_as_output([result.reading.image.name], output)
     files.check_output(output, force=force)
-    files.write_atomically(output, migration.file or b"", force=force)
+    files.write_atomically(output, result.file, force=force)
 
 
 def open_efuse(path: str | os.PathLike[str], *, chip: str | None = None) -> EfuseDump:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,15 +10,17 @@ from typing import Any, Final
 
 from espcert import checks, detection, inspection, table_faults, verification
 from espcert import image as images
-from espcert.catalogue import ACCEPTABLE, ERROR, INFO
+from espcert.catalogue import ERROR, INFO
 from espcert.checks import structure
+from espcert.comparison import material
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
 from espcert.findings import SEVERITIES, Finding, item_name
 from espcert.flashing import Flashing, new_row, place
 from espcert.mending import mends
 from espcert.selection import Loss, select
-from espcert.settlement import ASKED_AGAIN, settle
+from espcert.settlement import ASKED_AGAIN, require_acceptable, settle
+from espcert.sizes import require_size
 from espcert.verification import PROVEN, UNPROVEN, Means
 from espcert_formats import items as kinds
 from espcert_formats import partition_table, tlv
@@ -36,8 +37,6 @@ _MAY_REMAIN: Final = (
     kinds.UNKNOWN_ENTRY,
 )
 """What the result may have in common with its source."""
-MIN_SIZE: Final = 0x2000
-MAX_SIZE: Final = 0x10000000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +67,8 @@ class Options:
             raise UsageError("bad-options", "chip and at are part of means, where that is given")
         if self.means is None:
             object.__setattr__(self, "means", verification.means(chip=self.chip, at=self.at))
-        unknown = sorted(self.accept - set(ACCEPTABLE))
-        if unknown:
-            raise UsageError(
-                "unknown-code",
-                f"--accept {unknown[0]}: not a code that can be accepted; "
-                "`espcert verify --list-findings` names them",
-            )
-        if self.size is not None and self.size > MAX_SIZE:
-            raise UsageError(
-                "bad-size", f"--size {self.size:#x}: no flash is larger than {MAX_SIZE:#x}"
-            )
-        if self.size is not None and (self.size <= 0 or self.size % SECTOR):
-            raise UsageError(
-                "bad-size", f"--size {self.size:#x}: a partition has whole sectors of 0x1000 bytes"
-            )
+        require_acceptable(self.accept)
+        require_size(self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +134,8 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
         output = plan.write(size)
     except FormatError as error:
         return _refused(reading, [*found, Finding("does-not-fit", str(error))], size)
-    found += _left_behind(reading, size)
+    old = left_behind(reading, size)
+    found += [Finding("does-not-fit", old, None, size)] if old else []
     result = _proven(output, plan, size)
     after = [_in_migration(one) for one in checks.run(given.context(result))]
     found += _new_in_result(after, before, options)
@@ -245,7 +232,7 @@ def partition_size(source: Contents, given: int | None = None) -> int:
     Raises UsageError where the given size is below the minimum for the layout.
     """
     extent = source.traits.extent
-    minimum = max(MIN_SIZE, extent)
+    minimum = max(tlv.MIN_SIZE, extent)
     if given is None:
         return max(minimum, -(-_length(source) // SECTOR) * SECTOR)
     if given < minimum:
@@ -263,13 +250,12 @@ def _length(source: Contents) -> int:
     return extent if source.size == extent + 1 else source.size
 
 
-def _left_behind(reading: Reading, size: int) -> list[Finding]:
-    """Bytes of the source behind the new partition's end would survive flashing it."""
+def left_behind(reading: Reading, size: int) -> str | None:
+    """What of the source lies behind the new partition's end and would survive flashing it."""
     length = _length(reading.require())
     if is_erased(reading.image.partition[size:length]):
-        return []
-    message = f"the image holds data behind {size:#x}, where the new partition would end"
-    return [Finding("does-not-fit", message, None, size)]
+        return None
+    return f"the image holds data behind {size:#x}, where the new partition would end"
 
 
 _BROKEN_SEAL: Final = frozenset({"integrity-mismatch", "integrity-malformed"})
@@ -364,21 +350,6 @@ class _Plan:
             self.changes.append("integrity entry left out (--no-integrity)")
 
 
-def _material(items: Iterable[Item]) -> Counter[tuple[Any, ...]]:
-    """Items as a multiset of what must survive: seals aside, flags 0xFF meaning 0x00."""
-    return Counter(
-        (
-            item.kind,
-            item.index,
-            item.data,
-            item.protection,
-            0 if item.flags in (None, 0xFF) else item.flags,
-        )
-        for item in items
-        if item.kind not in kinds.SEALS
-    )
-
-
 def _proven(output: bytes, plan: _Plan, size: int) -> Contents:
     """Read the new partition back through the spec and compare; any difference is a bug."""
     result = tlv.read(output)
@@ -387,7 +358,7 @@ def _proven(output: bytes, plan: _Plan, size: int) -> Contents:
         raise InternalError("the partition that was written does not read back as current")
     if plan.keeps_entries and output[: plan.source.end] != plan.source.used:
         raise InternalError("the entries of a current image changed")
-    if _material(result.items) != _material(plan.material):
+    if material(result.items) != material(plan.material):
         raise InternalError("the items that were written are not those of the source")
     for item in result.of_kind(kinds.DS_CIPHERTEXT):
         _prove_rsa_length(item, plan.selection.kept)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from espcert.catalogue import SUBJECTS
+from espcert.catalogue import ACCEPTABLE, SUBJECTS
+from espcert.errors import UsageError
 from espcert.findings import Finding
 from espcert_formats import items as kinds
 
@@ -30,6 +31,17 @@ _PLACE_OR_FORM: Final = frozenset(
 
 _OF_THE_TABLE: Final = frozenset(row.code for row in SUBJECTS["Flash image"])
 """Of no matter where the partition alone is written."""
+
+
+def require_acceptable(codes: Collection[str]) -> None:
+    """Raise UsageError for a code that `--accept` does not take."""
+    unknown = sorted(set(codes) - set(ACCEPTABLE))
+    if unknown:
+        raise UsageError(
+            "unknown-code",
+            f"--accept {unknown[0]}: not a code that can be accepted; "
+            "`espcert verify --list-findings` names them",
+        )
 
 
 @dataclass(frozen=True, slots=True)

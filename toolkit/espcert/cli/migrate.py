@@ -17,6 +17,15 @@ from espcert.cli.common import (
     QuietOption,
 )
 from espcert.cli.opening_options import reads_images
+from espcert.cli.outputs import (
+    AcceptOption,
+    DryRunOption,
+    ForceOption,
+    OutputOption,
+    SizeOption,
+    check_outputs,
+    require_output,
+)
 from espcert.cli.proof import (
     AtOption,
     CaOption,
@@ -30,29 +39,6 @@ from espcert.opening import AS_IT_IS, Opening, open_image
 if TYPE_CHECKING:
     from espcert.migration import Migration
 
-OutputOption = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False),
-]
-SizeOption = Annotated[
-    int | None,
-    typer.Option(
-        "--size",
-        metavar="N",
-        parser=common.parse_integer,
-        help="The partition's size in bytes.  [default: the image's]",
-        show_default=False,
-    ),
-]
-AcceptOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--accept",
-        metavar="CODE",
-        help="Take what is refused otherwise; a code of a finding.",
-        show_default=False,
-    ),
-]
 DeviceCertOption = Annotated[
     str | None,
     typer.Option(
@@ -107,8 +93,6 @@ EncryptedOption = Annotated[
         show_default=False,
     ),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Do everything but create the file.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
 
 MAX_CERTIFICATE_SIZE = 1 << 20
 
@@ -149,7 +133,7 @@ def command(
 
     def migrate_one(name: str) -> int:
         read = [name, device_cert, ca_cert, hmac_key, efuse, key_password, *(ca or ())]
-        _check_files([file for file in read if file], wanted)
+        _check_files(read, wanted)
         options = migration.Options(
             size, not no_integrity, frozenset(accept or ()), means=given,
             device_cert=_certificate(device_cert), ca_cert=_certificate(ca_cert),
@@ -190,20 +174,11 @@ def _finish(result: Migration, wanted: _Wanted) -> int:
     return 1 if result.refused else 0
 
 
-def _check_files(read: list[str], wanted: _Wanted) -> None:
-    if read.count(files.STDIN) > 1:
-        raise UsageError("stdin-twice", "standard input (-) can be read only once")
-    if wanted.output is None and not wanted.dry_run:
-        raise UsageError("no-output", "-o OUT is missing (or --dry-run)")
+def _check_files(read: list[str | None], wanted: _Wanted) -> None:
+    require_output(wanted.output, dry_run=wanted.dry_run)
     if len({path.absolute() for path in wanted.files}) < len(wanted.files):
         raise UsageError("bad-output", "-o, --table-out and --plan-out must be different files")
-    for output in wanted.files:
-        if str(output) == files.STDIN:
-            raise UsageError(
-                "bad-output", "-o -: a partition holds secrets; it is written to a file"
-            )
-        files.refuse_input_as_output(read, output)
-        files.check_output(output, force=wanted.force or wanted.dry_run)
+    check_outputs(read, wanted.files, replace=wanted.force or wanted.dry_run)
 
 
 def _certificate(name: str | None) -> bytes | None:

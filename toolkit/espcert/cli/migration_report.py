@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import typer
 
 from espcert import detection
-from espcert.catalogue import CATALOGUE, INFO, WARNING
+from espcert.catalogue import INFO
 from espcert.cli.common import say, shown_name
+from espcert.cli.refusals import finding_line, refusal
 from espcert.cli.words import KEY_WORDS
-from espcert.findings import Finding
 from espcert.migration import Migration, flash_command, wanted_line
 from espcert.text import printable, size_text
 from espcert.verification import UNPROVEN
@@ -21,7 +20,7 @@ from espcert_formats import items
 def print_report(result: Migration, written: str | None, *, quiet: bool) -> None:
     """The outcome on standard output; a refusal on standard error."""
     if result.refused:
-        for line in _refusal(result):
+        for line in refusal(result.reading.image.name, result.findings):
             typer.echo(line, err=True)
         return
     if quiet:
@@ -30,27 +29,7 @@ def print_report(result: Migration, written: str | None, *, quiet: bool) -> None
         say(line)
     for finding in result.findings:
         if finding.severity != INFO:
-            typer.echo(_finding_line(finding), err=True)
-
-
-def _refusal(result: Migration) -> Iterator[str]:
-    name = printable(shown_name(result.reading.image.name))
-    count = len(result.blocking)
-    errors = "1 error" if count == 1 else f"{count} errors"
-    yield f"espcert: {name}: refused, nothing written: {errors}"
-    for code, findings in itertools.groupby(result.blocking, key=lambda finding: finding.code):
-        yield from map(_finding_line, findings)
-        yield f"      {CATALOGUE[code].hint}"
-        accepted = CATALOGUE[code].accepted
-        if accepted:
-            yield f"      or --accept {code}: {accepted}"
-    for finding in result.findings:
-        if finding.severity == WARNING:
-            yield _finding_line(finding)
-
-
-def _finding_line(finding: Finding) -> str:
-    return f"  {finding.severity}: {printable(finding.message)} [{finding.code}]"
+            typer.echo(finding_line(finding), err=True)
 
 
 def _device_notes(result: Migration) -> Iterator[str]:

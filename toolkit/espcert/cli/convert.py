@@ -1,0 +1,131 @@
+"""`espcert convert`: write what an image holds in another layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from espcert import detection, files
+from espcert.cli import common
+from espcert.cli.common import ChipOption, ImageArgument, JsonOption, QuietOption
+from espcert.cli.opening_options import reads_images
+from espcert.cli.outputs import (
+    AcceptOption,
+    DryRunOption,
+    ForceOption,
+    OutputOption,
+    SizeOption,
+    check_outputs,
+    require_output,
+)
+from espcert.opening import AS_IT_IS, Opening, open_image
+from espcert.text import printable, size_text
+
+if TYPE_CHECKING:
+    from espcert.conversion import Conversion
+
+ToOption = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="LAYOUT",
+        help="tlv, cust_flash, cust_flash_legacy, nvs, nvs_legacy or nvs_esp_ds.",
+        show_default=False,
+    ),
+]
+NoIntegrityOption = Annotated[
+    bool, typer.Option("--no-integrity", help="Write no integrity entry into TLV.")
+]
+
+
+@reads_images
+def command(
+    image: ImageArgument,
+    to: ToOption,
+    output: OutputOption = None,
+    size: SizeOption = None,
+    accept: AcceptOption = None,
+    no_integrity: NoIntegrityOption = False,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+    opening: Opening = AS_IT_IS,
+    chip: ChipOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write what IMAGE holds in another layout, compared item by item before OUT appears."""
+    from espcert import conversion
+
+    wanted = _Wanted(output, dry_run, force, as_json, quiet)
+
+    def convert_one(name: str) -> int:
+        options = conversion.Options(to, size, frozenset(accept or ()), chip, not no_integrity)
+        require_output(output, dry_run=dry_run)
+        check_outputs([name], [output] if output else [], replace=force or dry_run)
+        reading = detection.detect(open_image(name, opening))
+        return _finish(conversion.convert(reading, options), wanted)
+
+    common.for_each([image], convert_one, as_json=as_json)
+
+
+class _Wanted(NamedTuple):
+    """What is to be written where, and what is to be printed."""
+
+    output: Path | None
+    dry_run: bool
+    force: bool
+    as_json: bool
+    quiet: bool
+
+
+def _finish(result: Conversion, wanted: _Wanted) -> int:
+    """Write and print. The exit code."""
+    from espcert import conversion
+
+    written = None
+    if result.output is not None and wanted.output is not None and not wanted.dry_run:
+        files.write_atomically(wanted.output, result.output, force=wanted.force)
+        written = str(wanted.output)
+    if wanted.as_json:
+        common.print_object(result.reading.image.name, conversion.to_json(result, written))
+    else:
+        _print(result, written, quiet=wanted.quiet)
+    return 1 if result.refused else 0
+
+
+def _print(result: Conversion, written: str | None, *, quiet: bool) -> None:
+    """The outcome on standard output; a refusal and warnings on standard error."""
+    from espcert.cli import refusals
+
+    if result.refused:
+        for line in refusals.refusal(result.reading.image.name, result.findings):
+            typer.echo(line, err=True)
+        return
+    if quiet:
+        return
+    for line in _summary(result, written):
+        common.say(line)
+    for finding in result.findings:
+        typer.echo(refusals.finding_line(finding), err=True)
+
+
+def _summary(result: Conversion, written: str | None) -> Iterator[str]:
+    contents = result.contents
+    assert contents is not None
+    name = printable(common.shown_name(result.reading.image.name))
+    yield f"{name}: {result.reading.require().layout} → {result.to}"
+    kept = [item for item in contents.items if item.kind != "integrity"]
+    yield f"  holds     {', '.join(f'{item.kind} ({len(item.data)})' for item in kept)}"
+    yield f"  proven    read back, {len(kept)} items equal to the source's byte for byte"
+    for change in result.changes:
+        yield f"  changed   {printable(change)}"
+    traits = contents.traits
+    yield f'  place     label "{traits.labels[0]}", partition type {traits.partition_type:#04x}'
+    size = size_text(len(result.output or b""))
+    if written is None:
+        yield f"  dry run   nothing written ({size})"
+    else:
+        yield f"  written   {printable(written)} ({size}, mode 0600)"

@@ -1,0 +1,215 @@
+"""Any layout to any other that can hold the material: nothing is dropped, nothing is mended."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from espcert import detection, inspection, migration, verification
+from espcert.catalogue import ERROR
+from espcert.checks import seals, structure
+from espcert.chips import CHIPS
+from espcert.comparison import material
+from espcert.detection import Reading
+from espcert.errors import InternalError, UsageError
+from espcert.findings import Finding, item_name
+from espcert.selection import Loss, select
+from espcert.settlement import ASKED_AGAIN, require_acceptable
+from espcert.sizes import require_size
+from espcert_formats import items as kinds
+from espcert_formats import registry, tlv
+from espcert_formats.checksum import sha256
+from espcert_formats.errors import FormatError
+from espcert_formats.items import Contents, Item
+
+TARGETS: Final = tuple(registry.NAMES)
+_CUST_FLASH: Final = ("cust_flash", "cust_flash_legacy")
+_OF_BYTES: Final = ("integrity-mismatch", "integrity-malformed")
+"""Seals that say that the bytes are not those that were written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a conversion is asked for: `to` names the layout, the rest is optional.
+
+    `size` is the new partition's in bytes, `accept` names codes whose loss is taken. With `chip`
+    a DS ciphertext must be one that this chip reads. `integrity` asks for that entry in TLV.
+    """
+
+    to: str
+    size: int | None = None
+    accept: frozenset[str] = frozenset()
+    chip: str | None = None
+    integrity: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "accept", frozenset(self.accept))
+        if self.to not in TARGETS:
+            raise UsageError("unknown-layout", f"--to {self.to}: none of {', '.join(TARGETS)}")
+        if self.chip is not None and self.chip not in CHIPS:
+            raise UsageError("unknown-chip", f"{self.chip!r}: none of {', '.join(CHIPS)}")
+        require_acceptable(self.accept)
+        require_size(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The outcome. `output` is the new partition, None where the conversion is refused.
+
+    `contents` are what it holds, read back; `findings` are errors and warnings.
+    """
+
+    reading: Reading
+    to: str
+    output: bytes | None = field(repr=False)
+    contents: Contents | None
+    findings: tuple[Finding, ...]
+    changes: tuple[str, ...]
+
+    @property
+    def file(self) -> bytes | None:
+        """What is written: the new partition."""
+        return self.output
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        """The errors."""
+        return tuple(finding for finding in self.findings if finding.severity == ERROR)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the target cannot hold something, or something not accepted would be lost."""
+        return self.output is None
+
+
+def convert(reading: Reading, options: Options) -> Conversion:
+    """Write what an image holds in another layout, read it back and compare item by item.
+
+    Raises UnreadableError where the image is no known layout, UsageError where an option does not
+    fit it.
+    """
+    source = reading.require()
+    selection = select(source, None, None)
+    items = selection.material
+    losses = [*selection.losses, *_lost_signatures(source)]
+    found = list(_against(reading, options, losses))
+    found += _misfits(items, options)
+    if not items:
+        found.append(Finding("nothing-left", "no item is there to write"))
+    if any(finding.severity == ERROR for finding in found):
+        return Conversion(reading, options.to, None, None, tuple(found), ())
+    try:
+        output = _write(items, source, options)
+    except FormatError as error:
+        found.append(Finding("does-not-fit", str(error)))
+        return Conversion(reading, options.to, None, None, tuple(found), ())
+    contents = _proven(output, items, options)
+    found += _warnings(items, reading, options, len(output))
+    changes = tuple(_changes(source, losses, options))
+    return Conversion(reading, options.to, output, contents, tuple(found), changes)
+
+
+def _lost_signatures(source: Contents) -> Iterator[Loss]:
+    signed = source.of_kind(kinds.SIGNATURE_BLOCK)
+    if signed:
+        blocks = "1 signature block" if len(signed) == 1 else f"{len(signed)} signature blocks"
+        text = f"{blocks}, made over the bytes of the old partition"
+        yield Loss("signature-lost", text, kinds.SIGNATURE_BLOCK, signed[0].offset)
+
+
+def _against(reading: Reading, options: Options, losses: Iterable[Loss]) -> Iterator[Finding]:
+    """What is wrong with the source's bytes, and what would be lost; accepted codes left out."""
+    source = reading.require()
+    context = verification.means().context(reading)
+    wrong = [*structure.of_bytes(source, reading.contradiction)]
+    wrong += [finding for finding in seals.check(context) if finding.code in _OF_BYTES]
+    known = set()
+    for finding in wrong:
+        judged = dataclasses.replace(finding, in_migration=True)
+        moot = finding.code in options.accept or finding.code in ASKED_AGAIN
+        if judged.severity == ERROR and not moot:
+            known.add(finding.code)
+            yield judged
+    for loss in losses:
+        if loss.code not in options.accept and loss.code not in known:
+            yield Finding(loss.code, f"would be left out: {loss.text}", loss.item, loss.offset)
+
+
+def _misfits(items: list[Item], options: Options) -> Iterator[Finding]:
+    """What the target cannot hold, or the chip cannot read."""
+    for misfit in registry.named(options.to).misfits(items, options.to):
+        name = item_name(misfit.item.kind, misfit.item.index)
+        yield Finding("does-not-fit", f"{name}: {misfit.text}", name, misfit.item.offset)
+    chip = CHIPS[options.chip] if options.chip else None
+    for item in items:
+        if chip is None or item.kind != kinds.DS_CIPHERTEXT:
+            continue
+        length = chip.ds_ciphertext_length
+        if length != len(item.data):
+            wanted = f"{length} bytes" if length else "none, as it has no DS peripheral"
+            text = f"{len(item.data)} bytes of ciphertext; {chip.name} reads {wanted}"
+            yield Finding("ds-chip", f"{item.kind}: {text}", item.kind, item.offset)
+
+
+def _write(items: list[Item], source: Contents, options: Options) -> bytes:
+    if options.to != tlv.NAME:
+        return registry.named(options.to).write(items, options.size, options.to)
+    size = options.size
+    if source.traits.placed:
+        size = migration.partition_size(source, size)
+    return tlv.write(items, size, integrity=options.integrity)
+
+
+def _proven(output: bytes, items: list[Item], options: Options) -> Contents:
+    """Read the new partition back through the spec and compare; any difference is a bug."""
+    layout = registry.named(options.to)
+    # Where no certificate tells the order of the pairs, the label does, as on the device.
+    readings = (layout.read(output, label) for label in (kinds.LABEL, kinds.LABEL_PRE_PROV))
+    result = next((one for one in readings if one.layout == options.to), None)
+    if result is None or material(result.items) != material(items):
+        raise InternalError("the items that were written are not those of the source")
+    if any(item.intact is False for item in result.items):
+        raise InternalError("an item that was written does not have its checksum")
+    return result
+
+
+def _warnings(
+    items: list[Item], reading: Reading, options: Options, size: int
+) -> Iterator[Finding]:
+    """What the user must know of the new partition."""
+    if options.to in _CUST_FLASH and not any(item.kind == kinds.CA_CERT for item in items):
+        text = "there is no CA certificate, for which firmware then returns an error"
+        yield Finding("cust-flash-no-ca", text)
+    old = migration.left_behind(reading, size)
+    if old is not None:
+        yield Finding("left-behind", old, None, size)
+
+
+def _changes(source: Contents, losses: Iterable[Loss], options: Options) -> Iterator[str]:
+    if source.layout != options.to:
+        yield f"layout {source.layout} → {options.to}"
+    yield from (f"left out: {loss.text} ({loss.code})" for loss in losses)
+    had = bool(source.of_kind(kinds.INTEGRITY))
+    if options.to == tlv.NAME and options.integrity:
+        yield "integrity entry remade" if had else "integrity entry added"
+    elif had:
+        yield "integrity entry left out"
+
+
+def to_json(conversion: Conversion, output: str | None) -> dict[str, Any]:
+    """The object of `espcert convert --json`, without `schema` and `file`.
+
+    `output` is the path that was written, None where nothing was.
+    """
+    written = conversion.output if output is not None else None
+    contents = conversion.contents
+    return detection.to_json(conversion.reading) | {
+        "to": conversion.to,
+        "output": output,
+        "output_sha256": None if written is None else sha256(written),
+        "items": inspection.items_to_json(contents) if contents else [],
+        "findings": [finding.to_json() for finding in conversion.findings],
+        "changes": list(conversion.changes),
+    }
