@@ -273,7 +273,7 @@ def _items_of(data: bytes, entry: Entry) -> Iterator[Item]:
         yield from _ds_items(payload, entry)
         return
     kind = kinds.DS_CIPHERTEXT if entry.type == TYPE_DS_DATA else kind_of(entry.type)
-    rsa_bits, efuse_key_id, efuse_block = _small_values(payload, entry)
+    rsa_bits, efuse_key_id, efuse_block = _small_values(payload, entry.type)
     yield Item(
         kind=kind,
         index=entry.subtype,
@@ -289,14 +289,14 @@ def _items_of(data: bytes, entry: Entry) -> Iterator[Item]:
     )
 
 
-def _small_values(payload: bytes, entry: Entry) -> tuple[int | None, int | None, int | None]:
+def _small_values(payload: bytes, kind: int | None) -> tuple[int | None, int | None, int | None]:
     """RSA bits and key id of a DS context, eFuse block of a security config."""
     from espcert_formats._ksy.esp_secure_cert_tlv import EspSecureCertTlv
 
-    if entry.type == TYPE_DS_CONTEXT and entry.length == kinds.DS_CONTEXT_LENGTH:
+    if kind == TYPE_DS_CONTEXT and len(payload) == kinds.DS_CONTEXT_LENGTH:
         context = EspSecureCertTlv.DsContext(KaitaiStream(BytesIO(payload)))
         return context.rsa_length_bits, context.efuse_key_id, None
-    if entry.type == TYPE_SECURITY_CONFIG and entry.length == SECURITY_CONFIG_LENGTH:
+    if kind == TYPE_SECURITY_CONFIG and len(payload) == SECURITY_CONFIG_LENGTH:
         config = EspSecureCertTlv.SecurityConfig(KaitaiStream(BytesIO(payload)))
         return None, None, config.priv_key_efuse_id
     return None, None, None
@@ -519,6 +519,44 @@ class NewEntry:
     subtype: int
     flags: int
     data: bytes = field(repr=False)
+
+
+def loose_item(
+    kind: str, index: int, data: bytes, flags: int | None = None, rsa_length: int | None = None
+) -> Item:
+    """An item that lies in no partition, with what its flags and its payload say.
+
+    `flags` is None for one of a layout without them; what it means is as with flags of 0.
+    """
+    rsa_bits, efuse_key_id, efuse_block = _small_values(data, TYPE_OF_KIND.get(kind))
+    return Item(
+        kind=kind,
+        index=index,
+        data=data,
+        spans=(),
+        intact=None,
+        protection=protection_of(flags or 0) if kind == kinds.PRIVATE_KEY else None,
+        flags=flags,
+        rsa_length=rsa_length,
+        rsa_bits=rsa_bits,
+        efuse_key_id=efuse_key_id,
+        efuse_block=efuse_block,
+    )
+
+
+def loose_items(entry: NewEntry) -> tuple[Item, ...]:
+    """The items of an entry that lies in no partition yet: what `read` would find in it."""
+    if entry.type != TYPE_DS_DATA:
+        return (loose_item(kind_of(entry.type), entry.subtype, entry.data, entry.flags),)
+    length = 4 + kinds.DS_IV_LENGTH
+    if len(entry.data) < length:
+        return (loose_item(kinds.DS_CIPHERTEXT, entry.subtype, entry.data, entry.flags),)
+    rsa_length = int.from_bytes(entry.data[:4], "little")
+    iv, ciphertext = entry.data[4:length], entry.data[length:]
+    return (
+        loose_item(kinds.DS_IV, entry.subtype, iv, entry.flags),
+        loose_item(kinds.DS_CIPHERTEXT, entry.subtype, ciphertext, entry.flags, rsa_length),
+    )
 
 
 def encode(entry: NewEntry) -> bytes:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PARTITION: Final = "partition"
 FLASH: Final = "flash"
+CSV: Final = "csv"
+PEM: Final = "pem"
+"""Containers: what an IMAGE is, the last two no dump but files that hold the material."""
 
 LABELS: Final = (LABEL.encode(), LABEL_PRE_PROV.encode())
 """Labels under which firmware looks for the credentials, today's first."""
@@ -35,7 +38,8 @@ class Image:
     `data`; for a bare partition all of it. For a whole flash image `table` is its partition table
     and `row` the partition's, None where there is none; without a readable table it is found by
     its bytes. `name` is the file's name, `-` for standard input, `label` the one that was given.
-    `contents` are those of an IMAGE that is no flash dump (CSV, PEM directory), None of others.
+    `contents` are those of an IMAGE that is no flash dump (CSV, PEM directory), None of others;
+    `inputs` are the files that were read for them besides.
     `notes` say in words how the image was read, for its evidence.
     """
 
@@ -49,6 +53,7 @@ class Image:
     container: str = PARTITION
     contents: Contents | None = None
     notes: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
 
 def locate(
@@ -157,8 +162,8 @@ def _partitions(data: bytes, label: str | None) -> Iterator[tuple[int, bytes]]:
 
 
 def place_text(image: Image) -> str:
-    """Where in a flash image the partition lies, in words; nothing for a bare partition."""
-    if image.container == PARTITION:
+    """Where in a flash image the partition lies, in words; nothing where it lies in none."""
+    if image.container != FLASH:
         return ""
     if image.table is None:
         return f"found at {image.start:#x}, without a partition table"

@@ -34,7 +34,7 @@ def item_to_json(item: Item) -> dict[str, Any]:
     """The object of one item."""
     offset = item.offset if item.spans else None
     result: dict[str, Any] = {"kind": item.kind, "index": item.index, "offset": offset}
-    if item.entry_offset is not None:
+    if item.flags is not None:
         result |= {"entry_offset": item.entry_offset, "flags": item.flags}
     if len(item.spans) > 1:
         result["spans"] = [{"offset": s.offset, "length": s.length} for s in item.spans]

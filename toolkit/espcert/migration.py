@@ -165,7 +165,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
 def _size_for(reading: Reading, options: Options) -> int:
     """Bytes of the new partition: in a flash image the table says how many."""
     image, source = reading.image, reading.require()
-    if image.container == images.PARTITION:
+    if image.container != images.FLASH:
         return partition_size(source, options.size)
     if options.size is not None and not options.partition_only:
         raise UsageError(
@@ -182,7 +182,7 @@ def _size_for(reading: Reading, options: Options) -> int:
 def _flashed(reading: Reading, output: bytes, options: Options) -> Flashing | None:
     """The flash image with the new partition; for the partition alone, where it would be right."""
     image = reading.image
-    if image.container == images.PARTITION:
+    if image.container != images.FLASH:
         return None
     if options.partition_only:
         row = image.row

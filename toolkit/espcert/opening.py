@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from espcert import files
 from espcert import image as images
+from espcert.errors import UsageError
 from espcert.image import Image
+
+if TYPE_CHECKING:
+    from espcert.confined import Folder
+    from espcert_formats.items import Contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +33,55 @@ class Opening:
 AS_IT_IS = Opening()
 
 
+_CSV_MARK: Final = b"tlv_type"
+_CSV_HEAD: Final = 4096
+"""No flash dump begins with this name of a column in so many bytes; only then CSV is looked for."""
+
+
 def open_image(name: str, given: Opening = AS_IT_IS) -> Image:
     """Read an IMAGE (`-` is standard input) and locate the partition in it.
 
-    Raises UsageError where there is no such file, UnreadableError where it is too large or names
-    no partition, FileError where it cannot be read.
+    A PEM directory and a CSV of configure_esp_secure_cert.py are read at once: their items have no
+    place. Raises UsageError where there is no such file, or one that orders that something be
+    generated, UnreadableError where it is too large, names no partition, or names files that are
+    not what they should be, FileError where it cannot be read.
     """
-    return images.locate(
-        files.read_image(name), name=name, label=given.label, table_offset=given.table_offset
-    )
+    if name != files.STDIN and os.path.isdir(name):  # noqa: PTH112 - it never raises
+        return _pem_directory(name, given)
+    data = files.read_image(name)
+    if _CSV_MARK in data[:_CSV_HEAD]:
+        from espcert import csv_material
+
+        if csv_material.looks_like(data):
+            return _csv(data, name, given)
+    return images.locate(data, name=name, label=given.label, table_offset=given.table_offset)
+
+
+def _pem_directory(name: str, given: Opening) -> Image:
+    from espcert import pem_directory
+    from espcert.confined import Folder
+
+    folder = Folder(Path(name))
+    if not pem_directory.is_one(folder):
+        wanted = "a PEM directory has items.json, or files of the names that --extract writes"
+        raise UsageError("is-directory", f"{name}: is a directory, not a file; {wanted}")
+    return _of_files(b"", name, given, images.PEM, pem_directory.read(folder), folder)
+
+
+def _csv(data: bytes, name: str, given: Opening) -> Image:
+    from espcert import csv_material
+    from espcert.confined import Folder
+
+    beside = Path() if name == files.STDIN else Path(name).parent
+    root = given.files_root or beside
+    if not root.is_dir():
+        raise UsageError("not-found", f"--files-root {root}: no such directory")
+    folder = Folder(root)
+    return _of_files(data, name, given, images.CSV, csv_material.read(data, folder), folder)
+
+
+def _of_files(
+    data: bytes, name: str, given: Opening, container: str, contents: Contents, folder: Folder
+) -> Image:
+    inputs = tuple(folder.inputs)
+    return Image(data, name, given.label, container=container, contents=contents, inputs=inputs)

@@ -63,7 +63,7 @@ def select(source: Contents, device_cert: bytes | None, ca_cert: bytes | None) -
 
 def _is_void(item: Item) -> bool:
     """Whether a legacy layout names an item of no bytes: only TLV stores empty entries."""
-    return not item.data and item.entry_offset is None and item.kind != kinds.DS_CONTEXT
+    return not item.data and item.flags is None and item.kind != kinds.DS_CONTEXT
 
 
 def _first_of_each(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -94,6 +94,8 @@ def _complete_ds(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
 
 def _item_loss(code: str, item: Item, why: str) -> Loss:
     name = item_name(item.kind, item.index)
+    if not item.spans:
+        return Loss(code, f"{name}, {why}", name)
     return Loss(code, f"{name} at {item.offset:#x}, {why}", name, item.offset)
 
 
@@ -102,8 +104,9 @@ def _damaged(source: Contents) -> Iterator[Loss]:
     for anomaly in source.anomalies:
         if anomaly.code == kinds.ITEM_CRC and anomaly.kind:
             name = item_name(anomaly.kind, anomaly.index)
-            text = f"{name} at {anomaly.offset:#x}, damaged"
-            yield Loss(kinds.ITEM_CRC, text, name, anomaly.offset)
+            placed = source.traits.placed
+            text = f"{name} at {anomaly.offset:#x}, damaged" if placed else f"{name}, damaged"
+            yield Loss(kinds.ITEM_CRC, text, name, anomaly.offset if placed else None)
 
 
 def _unclaimed(source: Contents) -> Iterator[Loss]:
@@ -126,7 +129,8 @@ def _supplied(kept: Sequence[Item], kind: str, option: str, data: bytes | None) 
         if item.kind == kind and item.index == 0:
             if certificates.same_certificates(item.data, stored):
                 return None
-            message = f"the image holds another {kind}, at {item.offset:#x}; nothing is replaced"
+            where = f", at {item.offset:#x}" if item.spans else ""
+            message = f"the image holds another {kind}{where}; nothing is replaced"
             raise UsageError("other-certificate", f"{option}: {message}")
     if kind == kinds.DEVICE_CERT:
         _require_fit(kept, option, stored)

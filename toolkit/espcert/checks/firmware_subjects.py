@@ -117,7 +117,7 @@ def ds_of_other_chip(layouts: frozenset[str], *, longer: bool) -> Concerned:
 def _entries(context: Context) -> Iterator[Item]:
     """Whole TLV entries, one item each: the ciphertext stands for the IV in its entry."""
     for item in context.contents.items:
-        in_entry = item.entry_offset is not None and item.kind != kinds.DS_IV
+        in_entry = item.flags is not None and item.kind != kinds.DS_IV
         if in_entry and item.intact is not False:
             yield item
 

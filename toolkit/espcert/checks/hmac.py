@@ -26,7 +26,7 @@ class _Bench:
     """The key at hand and its origin in words, and what else an image has to prove entries with.
 
     All of it is found once, since a hostile image may have thousands of entries. `salts` are the
-    first salts by index, which firmware reads, `ivs` those of DS keys by the offset of their entry.
+    first salts by index, which firmware reads, `ivs` those of DS keys by entry and index.
     """
 
     context: Context
@@ -34,7 +34,7 @@ class _Bench:
     where: str
     salts: dict[int, Item]
     damaged_salts: frozenset[int]
-    ivs: dict[int | None, bytes]
+    ivs: dict[tuple[int | None, int], bytes]
     public: Callable[[int], PublicKeyTypes | None]
     derive: Callable[[bytes, bytes], EllipticCurvePrivateKey | None]
 
@@ -70,7 +70,7 @@ def _bench(context: Context, key: bytes | None, where: str) -> _Bench:
         where,
         {salt.index: salt for salt in reversed(salts) if salt.intact is not False},
         frozenset(salt.index for salt in salts if salt.intact is False),
-        {iv.entry_offset: iv.data for iv in context.contents.of_kind(kinds.DS_IV)},
+        {(iv.entry_offset, iv.index): iv.data for iv in context.contents.of_kind(kinds.DS_IV)},
         functools.cache(context.device_key),
         functools.cache(hmac_peripheral.derive_ecdsa),
     )
@@ -116,7 +116,7 @@ def _stored(item: Item, bench: _Bench) -> bytes:
     """
     if item.rsa_length is None:
         return item.data
-    iv = bench.ivs.get(item.entry_offset, b"")
+    iv = bench.ivs.get((item.entry_offset, item.index), b"")
     return item.rsa_length.to_bytes(4, "little") + iv + item.data
 
 

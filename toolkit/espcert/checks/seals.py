@@ -35,13 +35,15 @@ _DIGEST_SHOWN: Final = 16
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Findings on the seals. Only TLV partitions have any."""
+    """Findings on the seals. Only TLV partitions have any: they are made over its bytes."""
     contents = context.contents
-    yield from _integrity(contents)
-    yield from _unreleased(contents)
-    yield from _unreachable(contents)
-    yield from _subtypes(contents)
-    first = _first_block(contents)
+    first = None
+    if contents.traits.placed:
+        yield from _integrity(contents)
+        yield from _unreleased(contents)
+        yield from _unreachable(contents)
+        yield from _subtypes(contents)
+        first = _first_block(contents)
     if first is not None:
         yield from _signatures(context, first)
     elif context.signing_key is not None:

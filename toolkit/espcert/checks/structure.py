@@ -33,13 +33,13 @@ def _anomalies(contents: Contents) -> Iterator[Finding]:
     for _, group in itertools.groupby(contents.anomalies, key=_said_of):
         first, *others = group
         item = item_name(first.kind, first.index) if first.kind else None
+        said = f"found {printable(first.found)}, expected {printable(first.expected)}"
+        if not contents.traits.placed:
+            yield Finding(first.code, f"{item}: {said}", item)
+            continue
         subject = f"{item} at " if item else ""
         more = f" (and {len(others)} more up to {others[-1].offset:#x})" if others else ""
-        message = (
-            f"{subject}{first.offset:#x}{more}: found {printable(first.found)}, "
-            f"expected {printable(first.expected)}"
-        )
-        yield Finding(first.code, message, item, first.offset)
+        yield Finding(first.code, f"{subject}{first.offset:#x}{more}: {said}", item, first.offset)
 
 
 def _said_of(anomaly: Anomaly) -> tuple[object, ...]:

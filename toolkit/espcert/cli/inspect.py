@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from espcert import detection, inspection
+from espcert import detection, files, inspection
 from espcert.cli import common
 from espcert.cli.common import (
     ChipOption,
@@ -57,7 +57,11 @@ def command(
         image = open_image(name, opening)
         reading = detection.detect(image)
         reading.require()
+        if draw_map and reading.layout is None:
+            text = "--map draws a partition, and these are files without one"
+            raise UsageError("no-partition", f"{name}: {text}")
         if extract is not None:
+            files.refuse_input_as_output([name], directories[name])
             _extract(reading, directories[name], force=force, quiet=quiet or as_json)
         if as_json:
             common.print_object(name, inspection.to_json(reading))

@@ -140,6 +140,8 @@ def command(
             partition_only=partition_only, encrypted=encrypted,
         )  # fmt: skip
         source = open_image(name, opening)
+        for path in wanted.files:
+            files.refuse_input_as_output(list(source.inputs), path)
         return _finish(migration.migrate(detection.detect(source), options), wanted)
 
     common.for_each([image], migrate_one, as_json=as_json)

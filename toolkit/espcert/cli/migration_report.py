@@ -37,6 +37,12 @@ def _device_notes(result: Migration) -> Iterator[str]:
     contents = result.reading.require()
     if not result.changes:
         return
+    if not contents.traits.placed:
+        yield "Before you flash this:"
+        yield "  1. Read the partition from the module and keep the dump: it is the only way back."
+        yield f"  2. The module's partition table must have the row:  {wanted_line(result)}"
+        yield ""
+        return
     named = result.reading.label or contents.traits.labels[0]
     found = contents.traits.partition_type == items.TYPE_SECURE_CERT
     yield "Before you flash this:"
@@ -77,10 +83,11 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
         yield f"  changed   {printable(change)}"
     if not result.changes:
         yield "  changed   nothing: the image is current"
-    if source.size < result.size:
+    if source.traits.placed and source.size < result.size:
         yield f"  filled    with 0xff from {source.size:#x} to {result.size:#x}"
     if not result.size_given:
-        yield f"  size      {result.size:#x}, from the file; --size N if the partition is larger"
+        whence = "from the file" if source.traits.placed else "the smallest"
+        yield f"  size      {result.size:#x}, {whence}; --size N if the partition is larger"
     used = f"{new.end} bytes used"
     size = size_text(len(result.file or b""))
     if written is None:

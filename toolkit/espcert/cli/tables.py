@@ -70,7 +70,7 @@ def print_contents(reading: Reading) -> None:
 def _told(contents: Contents, *, harmless: bool) -> list[str]:
     """What is odd in the bytes, as far as it is harmless or is not."""
     return [
-        f"{one.code} at {one.offset:#x}: {one.found}"
+        f"{one.code}{f' at {one.offset:#x}' if contents.traits.placed else ''}: {one.found}"
         for one in contents.anomalies
         if (CATALOGUE[one.code].severity == INFO) is harmless
     ]
@@ -95,7 +95,7 @@ def items_table(items: tuple[Item, ...]) -> Table:
     for item in items:
         name = f"{item.kind}[{item.index}]" if item.index else item.kind
         table.add_row(
-            f"{item.offset:#x}",
+            f"{item.offset:#x}" if item.spans else "",
             Text(name, style=KIND_STYLES.get(item.kind, "")),
             str(len(item.data)) if item.kind != kinds.DS_CONTEXT else "",
             _intact(item),

@@ -35,8 +35,12 @@ def headline(reading: Reading) -> str:
 def reading_lines(reading: Reading) -> Iterator[str]:
     """What is known of the partition, and why it is taken for what it is."""
     contents = reading.require()
-    yield _line("size", size_text(len(reading.image.partition)))
-    yield _line("revision", revision_words(contents.revision))
+    if contents.traits.placed:
+        yield _line("size", size_text(len(reading.image.partition)))
+        yield _line("revision", revision_words(contents.revision))
+    else:
+        material = sum(len(item.data) for item in contents.items)
+        yield _line("size", f"{len(contents.items)} items, {material} bytes in all")
     if reading.label:
         yield _line("label", printable(reading.label))
     family = detection.chip_family(contents.items)
