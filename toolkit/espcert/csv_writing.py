@@ -115,13 +115,23 @@ def _inexpressible(entry: NewEntry) -> FormatError:
     if entry.flags:
         found = f"{name} with flags {entry.flags:#04x}"
         expected = "entries without flags"
-    elif not entry.data:
-        found, expected = f"{name} of no bytes", "a key in plain text"
     else:
-        found = f"{name}, which esp-secure-cert-tool would not store as it is"
-        expected = "one PEM certificate, a PKCS#1 or SEC1 key in plain text, or DER of these"
+        found = f"{name}, {_made_instead(entry)}"
+        expected = "what esp-secure-cert-tool stores as it is"
     hint = "--espcert-csv adds a column for it, which espcert alone reads"
     return FormatError(csv_material.NAME, expected=expected, found=found, hint=hint)
+
+
+def _made_instead(entry: NewEntry) -> str:
+    """What the tool would do with data that it does not store as they are."""
+    if not entry.data:
+        return "an empty entry, which it does not make"
+    stored = _FORMS[entry.type](_without_nul(entry.data))
+    if stored is None:
+        return "which it does not read"
+    if stored == entry.data + b"\0":
+        return "PEM without a NUL, which it would add"
+    return f"{len(entry.data)} bytes, of which it would make {len(stored)} others"
 
 
 # --- Cells -------------------------------------------------------------------------------------
