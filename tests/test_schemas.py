@@ -169,7 +169,7 @@ def test_convert_and_diff(name: str) -> None:
     reading = espcert.detect(espcert.open_image(path))
     for to in conversion.TARGETS:
         result = espcert.convert(reading, to, accept=frozenset(ACCEPTABLE))
-        written = conversion.to_json(result, "out.bin" if result.output else None)
+        written = conversion.to_json(result, None if result.refused else "out.bin")
         assert errors("convert", as_printed(path, written)) == []
         dry = conversion.to_json(espcert.convert(reading, to), None)
         assert errors("convert", as_printed(path, dry)) == []

@@ -136,6 +136,81 @@ def test_standard_input(tmp_path: Path) -> None:
     assert result.out.startswith("standard input: tlv → nvs")
 
 
+# --- CSV and PEM -------------------------------------------------------------------------------
+
+
+def modes(folder: Path) -> set[int]:
+    return {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("to", "name"), [("csv", "out.csv"), ("pem", "out")])
+def test_files_of_text_and_back(to: str, name: str, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    result = run("convert", "--json", fixture("tlv_ds_c3"), "--to", to, "-o", made / name)
+    assert (result.code, result.err) == (0, "")
+    found = result.object
+    base = made if to == "csv" else made / name
+    assert found["output"] == str(made / name)
+    index = base / found["files"][-1]
+    assert found["output_sha256"] == sha256(index.read_bytes())
+    assert {str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()} == set(
+        found["files"]
+    )
+    assert modes(made) == {0o600}
+    assert all(item["offset"] is None for item in found["items"])
+    assert run("diff", made / name, fixture("tlv_ds_c3")).code == 0
+    back = run("convert", made / name, "--to", "cust_flash", "-o", tmp_path / "back.bin")
+    assert back.code == 0
+    assert (tmp_path / "back.bin").read_bytes() == Path(fixture("cust_flash_ds_c3")).read_bytes()
+
+
+@pytest.mark.parametrize(("to", "name"), [("csv", "out.csv"), ("pem", "out")])
+def test_files_are_not_overwritten(to: str, name: str, tmp_path: Path) -> None:
+    command = ("convert", fixture("tlv_ec"), "--to", to, "-o", tmp_path / name)
+    assert run(*command).code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    again = run(*command)
+    assert (again.code, again.out) == (2, "")
+    assert "--force replaces it" in again.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    other = run("convert", fixture("tlv_rsa"), "--to", to, "-o", tmp_path / name, "--force")
+    assert other.code == 0
+    assert run("diff", tmp_path / name, fixture("tlv_rsa")).code == 0
+
+
+@pytest.mark.parametrize(("to", "name"), [("csv", "out.csv"), ("pem", "out")])
+def test_files_are_never_their_own_source(to: str, name: str, tmp_path: Path) -> None:
+    assert run("convert", fixture("tlv_ec"), "--to", to, "-o", tmp_path / name).code == 0
+    result = run("convert", tmp_path / name, "--to", to, "-o", tmp_path / name, "--force")
+    assert result.code == 2
+    assert "is the input" in result.err
+
+
+def test_what_the_official_csv_cannot_express(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    command = ("convert", fixture("tlv_ecdsa_peripheral"), "--to", "csv", "-o", out)
+    refused = run(*command)
+    assert refused.code == 1
+    assert "private_key with flags 0x08; --espcert-csv adds a column" in refused.err
+    assert list(tmp_path.iterdir()) == []
+    assert run(*command, "--espcert-csv").code == 0
+    assert run("diff", out, fixture("tlv_ecdsa_peripheral")).code == 0
+
+
+def test_a_dry_run_leaves_no_files(tmp_path: Path) -> None:
+    for to in ("csv", "pem"):
+        command = ("convert", fixture("tlv_ec"), "--to", to, "--dry-run", "-o", tmp_path / "x")
+        assert run(*command).code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_other_targets(tmp_path: Path) -> None:
+    for arguments in (("--to", "csv", "--size", "0x2000"), ("--to", "nvs", "--espcert-csv")):
+        result = run("convert", fixture("tlv_ec"), *arguments, "-o", tmp_path / "x")
+        assert (result.code, result.out) == (2, "")
+
+
 # --- diff --------------------------------------------------------------------------------------
 
 

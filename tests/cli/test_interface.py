@@ -33,7 +33,7 @@ SHARED_OPTIONS = (*READING, "--chip", "--json", "--quiet", "--help")
 PROOFS = ("--hmac-key", "--efuse", "--ca", "--at", "--key-password-file")
 WRITING = ("--output", "-o", "--size", "--accept", "--dry-run", "--force")
 OWN_OPTIONS = {
-    "convert": (*WRITING, "--to", "--no-integrity"),
+    "convert": (*WRITING, "--to", "--no-integrity", "--espcert-csv"),
     "detect": (),
     "diff": (),
     "inspect": ("--map", "--show-secrets", "--extract", "--force"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,7 @@ def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def csv_of(rows: list[tuple[str, ...]], newline: str) -> str:
+def csv_of(rows: Sequence[tuple[str, ...]], newline: str) -> str:
     lines = [",".join(COLUMNS), "# a comment,,,,,,,,"]
     lines += [",".join([*map(quoted, row), "", "", "", ""]) for row in rows]
     return newline.join(lines) + newline

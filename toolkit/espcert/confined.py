@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
 
@@ -97,6 +97,25 @@ class Folder:
             text = "a link leads out of the directory in which files may lie"
             raise UnreadableError("outside-directory", f"{shown}: {text}")
         return path
+
+
+class Held(Folder):
+    """Files in memory, read as if they lay in a directory."""
+
+    def __init__(self, payloads: Mapping[str, bytes]) -> None:
+        super().__init__(Path())
+        self._payloads = payloads
+
+    def names(self) -> list[str]:
+        """The names in the directory itself, sorted."""
+        return sorted(self._payloads)
+
+    def read(self, name: str, named_by: str = "", limit: int = MAX_FILE_SIZE) -> bytes:
+        """The bytes of a file. Raises UnreadableError where there is none, or over `limit`."""
+        data = self._payloads.get(name)
+        if data is None or len(data) > limit:
+            raise UnreadableError("missing-file", f"{named_by}: {shown_path(name)}: no such file")
+        return data
 
 
 def shown_path(name: str) -> str:

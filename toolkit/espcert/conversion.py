@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Final
 
-from espcert import detection, inspection, migration, verification
+from espcert import (
+    csv_material,
+    csv_writing,
+    detection,
+    inspection,
+    migration,
+    pem_directory,
+    verification,
+)
 from espcert.catalogue import ERROR
 from espcert.checks import seals, structure
 from espcert.chips import CHIPS
 from espcert.comparison import material
+from espcert.confined import Held
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
 from espcert.findings import Finding, item_name
@@ -24,7 +34,9 @@ from espcert_formats.checksum import sha256
 from espcert_formats.errors import FormatError
 from espcert_formats.items import Contents, Item
 
-TARGETS: Final = tuple(registry.NAMES)
+CSV: Final = "csv"
+PEM: Final = "pem"
+TARGETS: Final = (*registry.NAMES, CSV, PEM)
 _CUST_FLASH: Final = ("cust_flash", "cust_flash_legacy")
 _OF_BYTES: Final = ("integrity-mismatch", "integrity-malformed")
 """Seals that say that the bytes are not those that were written."""
@@ -36,6 +48,7 @@ class Options:
 
     `size` is the new partition's in bytes, `accept` names codes whose loss is taken. With `chip`
     a DS ciphertext must be one that this chip reads. `integrity` asks for that entry in TLV.
+    `csv_name` is the file name of a CSV, `espcert_csv` allows it a column that only espcert reads.
     """
 
     to: str
@@ -43,6 +56,8 @@ class Options:
     accept: frozenset[str] = frozenset()
     chip: str | None = None
     integrity: bool = True
+    csv_name: str = "esp_secure_cert.csv"
+    espcert_csv: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
@@ -52,13 +67,18 @@ class Options:
             raise UsageError("unknown-chip", f"{self.chip!r}: none of {', '.join(CHIPS)}")
         require_acceptable(self.accept)
         require_size(self.size)
+        if self.size is not None and self.to in (CSV, PEM):
+            raise UsageError("bad-size", f"--size: {self.to} is no partition")
+        if self.espcert_csv and self.to != CSV:
+            raise UsageError("bad-options", "--espcert-csv is for --to csv")
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The outcome. `output` is the new partition, None where the conversion is refused.
+    """The outcome. `output` is the new partition, None where there is none or it is refused.
 
-    `contents` are what it holds, read back; `findings` are errors and warnings.
+    For `csv` and `pem` `files` are the files by relative name, the one that names the others last.
+    `contents` are what was made holds, read back; `findings` are errors and warnings.
     """
 
     reading: Reading
@@ -67,11 +87,12 @@ class Conversion:
     contents: Contents | None
     findings: tuple[Finding, ...]
     changes: tuple[str, ...]
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def file(self) -> bytes | None:
-        """What is written: the new partition."""
-        return self.output
+        """What is written: the new partition, or the file that names the others."""
+        return next(reversed(self.files.values())) if self.files else self.output
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
@@ -81,7 +102,7 @@ class Conversion:
     @property
     def refused(self) -> bool:
         """Whether the target cannot hold something, or something not accepted would be lost."""
-        return self.output is None
+        return self.contents is None
 
 
 def convert(reading: Reading, options: Options) -> Conversion:
@@ -100,14 +121,18 @@ def convert(reading: Reading, options: Options) -> Conversion:
         found.append(Finding("nothing-left", "no item is there to write"))
     if any(finding.severity == ERROR for finding in found):
         return Conversion(reading, options.to, None, None, tuple(found), ())
+    changes = tuple(_changes(source, losses, options))
     try:
+        if options.to in (CSV, PEM):
+            made = _files(items, source, options)
+            contents = _proven_files(made, items, options)
+            return Conversion(reading, options.to, None, contents, tuple(found), changes, made)
         output = _write(items, source, options)
     except FormatError as error:
         found.append(Finding("does-not-fit", str(error)))
         return Conversion(reading, options.to, None, None, tuple(found), ())
     contents = _proven(output, items, options)
     found += _warnings(items, reading, options, len(output))
-    changes = tuple(_changes(source, losses, options))
     return Conversion(reading, options.to, output, contents, tuple(found), changes)
 
 
@@ -139,7 +164,9 @@ def _against(reading: Reading, options: Options, losses: Iterable[Loss]) -> Iter
 
 def _misfits(items: list[Item], options: Options) -> Iterator[Finding]:
     """What the target cannot hold, or the chip cannot read."""
-    for misfit in registry.named(options.to).misfits(items, options.to):
+    # CSV and PEM hold all that TLV does.
+    layout = tlv.NAME if options.to in (CSV, PEM) else options.to
+    for misfit in registry.named(layout).misfits(items, layout):
         name = item_name(misfit.item.kind, misfit.item.index)
         yield Finding("does-not-fit", f"{name}: {misfit.text}", name, misfit.item.offset)
     chip = CHIPS[options.chip] if options.chip else None
@@ -175,6 +202,28 @@ def _proven(output: bytes, items: list[Item], options: Options) -> Contents:
     return result
 
 
+def _files(items: list[Item], source: Contents, options: Options) -> dict[str, bytes]:
+    """The files by relative name, the one that names the others last."""
+    if options.to == PEM:
+        return pem_directory.payloads(items, source.layout)
+    name = options.csv_name
+    folder = f"{PurePath(name).stem}_contents"
+    made = csv_writing.payloads(items, name=name, folder=folder, espcert_csv=options.espcert_csv)
+    return {**{path: data for path, data in made.items() if path != name}, name: made[name]}
+
+
+def _proven_files(made: dict[str, bytes], items: list[Item], options: Options) -> Contents:
+    """Read the files back as an input and compare; any difference is a bug."""
+    folder = Held(made)
+    if options.to == PEM:
+        result = pem_directory.read(folder)
+    else:
+        result = csv_material.read(made[options.csv_name], folder)
+    if material(result.items) != material(items):
+        raise InternalError("the items that were written are not those of the source")
+    return result
+
+
 def _warnings(
     items: list[Item], reading: Reading, options: Options, size: int
 ) -> Iterator[Finding]:
@@ -203,12 +252,13 @@ def to_json(conversion: Conversion, output: str | None) -> dict[str, Any]:
 
     `output` is the path that was written, None where nothing was.
     """
-    written = conversion.output if output is not None else None
+    written = conversion.file if output is not None else None
     contents = conversion.contents
     return detection.to_json(conversion.reading) | {
         "to": conversion.to,
         "output": output,
         "output_sha256": None if written is None else sha256(written),
+        "files": list(conversion.files),
         "items": inspection.items_to_json(contents) if contents else [],
         "findings": [finding.to_json() for finding in conversion.findings],
         "changes": list(conversion.changes),

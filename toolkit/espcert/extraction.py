@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
-from espcert import files, pem_directory
-from espcert.errors import FileError, UsageError
+from espcert import files, pem_directory, trees
+from espcert.errors import UsageError
 from espcert_formats.items import Contents
 
 
@@ -36,20 +36,5 @@ def extract(contents: Contents, directory: Path, *, force: bool = False) -> list
     where the system refuses.
     """
     payloads = pem_directory.payloads(contents.items, contents.layout)
-    _make_directory(directory)
-    targets = {directory / name: payload for name, payload in payloads.items()}
-    for target in targets:
-        files.check_output(target, force=force)
-    for target, payload in targets.items():
-        files.write_atomically(target, payload, force=force)
-    return list(targets)
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise UsageError("not-a-directory", f"{directory}: is not a directory") from error
-    except OSError as error:
-        reason = files.reason_of(error)
-        raise FileError("write-failed", f"{directory}: cannot be created: {reason}") from error
+    trees.write(directory, payloads, force=force)
+    return [directory / name for name in payloads]

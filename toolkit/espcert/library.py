@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from espcert import conversion, efuse, files, inspection, keys, opening
+from espcert import conversion, efuse, files, inspection, keys, opening, trees
 from espcert.conversion import Conversion
 from espcert.detection import Reading
 from espcert.efuse import EfuseDump
@@ -41,19 +41,34 @@ def convert(reading: Reading, to: str, **options: Any) -> Conversion:
 def save(
     result: Migration | Conversion, path: str | os.PathLike[str], *, force: bool = False
 ) -> None:
-    """Write a migrated or converted partition atomically, 0600.
+    """Write what was migrated or converted atomically, 0600.
 
-    Raises UsageError where it was refused, the file exists (and not `force`) or is the image
-    itself, FileError where writing fails.
+    `path` is that of the partition, of the CSV, or of the PEM directory. Raises UsageError where
+    it was refused, the file exists (and not `force`) or is the image itself, FileError where
+    writing fails.
     """
     if result.file is None:
         reasons = "; ".join(f"{one.message} [{one.code}]" for one in result.blocking)
         raise UsageError("refused", f"refused: {reasons}")
     output = Path(path)
+    if isinstance(result, Conversion) and result.files:
+        _save_files(result, output, force=force)
+        return
     if result.reading.image.name:
         files.refuse_input_as_output([result.reading.image.name], output)
     files.check_output(output, force=force)
     files.write_atomically(output, result.file, force=force)
+
+
+def _save_files(result: Conversion, output: Path, *, force: bool) -> None:
+    *others, index = result.files.items()
+    base, name = (output, index[0]) if result.to == conversion.PEM else (output.parent, output.name)
+    payloads = {**dict(others), name: index[1]}
+    image = result.reading.image
+    read = [one for one in (image.name, *image.inputs) if one]
+    for path in payloads:
+        files.refuse_input_as_output(read, base / path)
+    trees.write(base, payloads, force=force)
 
 
 def open_efuse(path: str | os.PathLike[str], *, chip: str | None = None) -> EfuseDump:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from espcert import detection, files
+from espcert import detection
 from espcert.cli import common
 from espcert.cli.common import ChipOption, ImageArgument, JsonOption, QuietOption
 from espcert.cli.opening_options import reads_images
@@ -32,12 +32,19 @@ ToOption = Annotated[
     typer.Option(
         "--to",
         metavar="LAYOUT",
-        help="tlv, cust_flash, cust_flash_legacy, nvs, nvs_legacy or nvs_esp_ds.",
+        help="tlv, cust_flash, cust_flash_legacy, nvs, nvs_legacy, nvs_esp_ds, csv or pem.",
         show_default=False,
     ),
 ]
 NoIntegrityOption = Annotated[
     bool, typer.Option("--no-integrity", help="Write no integrity entry into TLV.")
+]
+EspcertCsvOption = Annotated[
+    bool,
+    typer.Option(
+        "--espcert-csv",
+        help="Give a CSV the column `flags`, for what the official format cannot express.",
+    ),
 ]
 
 
@@ -49,6 +56,7 @@ def command(
     size: SizeOption = None,
     accept: AcceptOption = None,
     no_integrity: NoIntegrityOption = False,
+    espcert_csv: EspcertCsvOption = False,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     opening: Opening = AS_IT_IS,
@@ -62,11 +70,15 @@ def command(
     wanted = _Wanted(output, dry_run, force, as_json, quiet)
 
     def convert_one(name: str) -> int:
-        options = conversion.Options(to, size, frozenset(accept or ()), chip, not no_integrity)
+        options = conversion.Options(
+            to, size, frozenset(accept or ()), chip, not no_integrity,
+            output.name if output and to == conversion.CSV else "esp_secure_cert.csv", espcert_csv,
+        )  # fmt: skip
         require_output(output, dry_run=dry_run)
-        check_outputs([name], [output] if output else [], replace=force or dry_run)
-        reading = detection.detect(open_image(name, opening))
-        return _finish(conversion.convert(reading, options), wanted)
+        if to != conversion.PEM:
+            check_outputs([name], [output] if output else [], replace=force or dry_run)
+        result = conversion.convert(detection.detect(open_image(name, opening)), options)
+        return _finish(result, wanted)
 
     common.for_each([image], convert_one, as_json=as_json)
 
@@ -83,11 +95,11 @@ class _Wanted(NamedTuple):
 
 def _finish(result: Conversion, wanted: _Wanted) -> int:
     """Write and print. The exit code."""
-    from espcert import conversion
+    from espcert import conversion, library
 
     written = None
-    if result.output is not None and wanted.output is not None and not wanted.dry_run:
-        files.write_atomically(wanted.output, result.output, force=wanted.force)
+    if not result.refused and wanted.output is not None and not wanted.dry_run:
+        library.save(result, wanted.output, force=wanted.force)
         written = str(wanted.output)
     if wanted.as_json:
         common.print_object(result.reading.image.name, conversion.to_json(result, written))
@@ -123,8 +135,11 @@ def _summary(result: Conversion, written: str | None) -> Iterator[str]:
     for change in result.changes:
         yield f"  changed   {printable(change)}"
     traits = contents.traits
-    yield f'  place     label "{traits.labels[0]}", partition type {traits.partition_type:#04x}'
+    if traits.placed:
+        yield f'  place     label "{traits.labels[0]}", partition type {traits.partition_type:#04x}'
     size = size_text(len(result.output or b""))
+    if result.files:
+        size = f"{len(result.files)} files"
     if written is None:
         yield f"  dry run   nothing written ({size})"
     else:
