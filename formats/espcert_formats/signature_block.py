@@ -55,6 +55,11 @@ class Scheme(NamedTuple):
     length: int
     curve: str | None = None
 
+    @property
+    def number_length(self) -> int:
+        """Bytes of each of the four numbers of an ECDSA block."""
+        return (self.length - HEADER_LENGTH - 1) // 4
+
 
 SCHEMES: Final = {
     0: Scheme("RSA 3072", "sha256", 1232),
@@ -215,7 +220,7 @@ def encode_ecdsa(part: EcdsaPart, signed_length: int) -> bytes:
     if part.curve not in curves:
         raise _malformed(0, f"a curve among {', '.join(map(str, curves))}", part.curve)
     algorithm = curves[part.curve]
-    length = (SCHEMES[algorithm].length - HEADER_LENGTH - 1) // 4
+    length = SCHEMES[algorithm].number_length
     numbers = (part.x, part.y, part.r, part.s)
     if not all(0 <= one < 1 << 8 * length for one in numbers):
         raise _malformed(0, f"numbers of at most {length} bytes", "a larger or a negative one")
