@@ -23,6 +23,7 @@ from espcert import (
     inspection,
     migration,
     schemas,
+    signing,
     verification,
 )
 from espcert.catalogue import ACCEPTABLE, CATALOGUE
@@ -218,6 +219,15 @@ def test_unreadable_images(code: str, tmp_path: Path) -> None:
 # --- The schemas can fail ----------------------------------------------------------------------
 
 
+def signed_every_type() -> signing.Signing:
+    """An image with every kind of item, signed, and with something found in it."""
+    reading = espcert.detect(espcert.open_image(FIXED["images/tlv_every_type.bin"]))
+    key = espcert.open_signing_key(FIXTURES / "inputs" / "sign_p256.key")
+    return espcert.sign(
+        reading, [key], espcert.SigningOptions(accept=frozenset(signing.ACCEPTED_HERE))
+    )
+
+
 def samples() -> dict[str, Object]:
     """A valid object of each schema, with every kind of item that has fields of its own."""
     every = FIXED["images/tlv_every_type.bin"]
@@ -233,6 +243,7 @@ def samples() -> dict[str, Object]:
         "convert": conversion.to_json(espcert.convert(refused, "nvs"), None),
         "diff": comparison.to_json(espcert.compare(reading, refused)),
         "partitions": flash_table.to_json(flash_table.FlashTable(listed, b"")),
+        "sign": signing.to_json(signed_every_type(), None),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }
     found["inspect"]["other_entries"] = []

@@ -38,7 +38,7 @@ _SETTLED_BY_SEALING: Final = frozenset({"integrity-uncovered"})
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SigningOptions:
     """What signing is asked for; all of it optional.
 
     `size` is the partition's in bytes. `accept` names finding codes that are taken as they are.
@@ -99,13 +99,13 @@ class Signing(Migration):
     signers: tuple[Signer, ...] = ()
 
 
-def unsigned(reading: Reading, options: Options | None = None) -> Unsigned:
+def unsigned(reading: Reading, options: SigningOptions | None = None) -> Unsigned:
     """What of an image is to be signed. Old seals and what lies behind the entries are left out.
 
     Raises UnreadableError where the image is no known layout, RefusedError where it is no current
     TLV partition, which `migrate` makes of it.
     """
-    options = options or Options()
+    options = options or SigningOptions()
     source, given = reading.require(), options.means
     assert given is not None
     _refuse_other_layouts(reading, options)
@@ -131,7 +131,7 @@ def unsigned(reading: Reading, options: Options | None = None) -> Unsigned:
     return Unsigned(reading, material, told, changes, before)
 
 
-def _refuse_other_layouts(reading: Reading, options: Options) -> None:
+def _refuse_other_layouts(reading: Reading, options: SigningOptions) -> None:
     layout, row = reading.require().layout, reading.image.row
     if layout != tlv.NAME:
         text = f"layout {layout}, expected tlv, the only one with signatures"
@@ -156,15 +156,17 @@ def _removed(source: Contents) -> Iterator[str]:
             yield f"left out: {anomaly.found} and what follows ({anomaly.code})"
 
 
-def sign(reading: Reading, signers: Sequence[Signer], options: Options | None = None) -> Signing:
+def sign(
+    reading: Reading, signers: Sequence[Signer], options: SigningOptions | None = None
+) -> Signing:
     """Sign an image that was read: blocks of the signers in their order, then integrity.
 
     The entries are kept byte for byte. Source and result are verified, and each block is read
     back and proven with its own key. Raises what `unsigned` raises, UsageError where the signers
-    are none, too many, twice the same or not of one scheme, RefusedError where a signature that
+    are none, too many or not of one scheme, RefusedError where a signature that
     was made elsewhere does not verify.
     """
-    options = options or Options()
+    options = options or SigningOptions()
     scheme = common_scheme(signers)
     source = unsigned(reading, options)
     size = migration.size_for(reading, options.size, partition_only=options.partition_only)
@@ -189,15 +191,10 @@ def common_scheme(signers: Sequence[Signer]) -> Scheme:
         if other.scheme != first.scheme:
             text = f"{other.name}: {other.scheme.name}, but {first.name}: {first.scheme.name}"
             raise UsageError("bad-keys", f"{text}; all keys must be of one scheme")
-    for at, other in enumerate(signers):
-        same = next((one for one in signers[:at] if one.public == other.public), None)
-        if same is not None:
-            text = f"{other.name}: the same key as {same.name}; one block of a key is enough"
-            raise UsageError("bad-keys", text)
     return first.scheme
 
 
-def _written(material: bytes, blocks: Sequence[bytes], size: int, options: Options) -> bytes:
+def _written(material: bytes, blocks: Sequence[bytes], size: int, options: SigningOptions) -> bytes:
     """The new partition. Raises FormatError where it does not fit."""
     body = tlv.with_signatures(material, blocks)
     return tlv.fill(tlv.with_integrity(body) if options.integrity else body, size)
@@ -209,7 +206,7 @@ def _refused(source: Unsigned, found: Sequence[Finding], size: int) -> Signing:
 
 
 def _finished(
-    source: Unsigned, output: bytes, size: int, signers: tuple[Signer, ...], options: Options
+    source: Unsigned, output: bytes, size: int, signers: tuple[Signer, ...], options: SigningOptions
 ) -> Signing:
     """The outcome, where the partition that was written is right in every respect."""
     reading, given, material = source.reading, options.means, source.material
@@ -246,7 +243,7 @@ def _finished(
 _VALID: Final = "signature-valid"
 
 
-def _added(source: Contents, signers: Sequence[Signer], options: Options) -> Iterator[str]:
+def _added(source: Contents, signers: Sequence[Signer], options: SigningOptions) -> Iterator[str]:
     for index, signer in enumerate(signers):
         how = "signed with" if signer.private is not None else "the signature"
         yield f"added: {item_name(kinds.SIGNATURE_BLOCK, index)}, {how} {signer.name}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from espcert.detection import Reading
     from espcert.findings import Finding
     from espcert.signers import Signer
-    from espcert.signing import Options, Signing
+    from espcert.signing import Signing, SigningOptions
     from espcert_formats.signature_block import Scheme
 
 KeysOption = Annotated[
@@ -112,14 +112,14 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Sign a TLV IMAGE with up to three keys, proven before OUT appears."""
-    from espcert.signing import Options
+    from espcert.signing import SigningOptions
 
     given = _Given(key or [], signature or [], public_key or [], key_password, scheme)
     wanted = _Wanted(output, digest_out, dry_run, force, as_json, quiet)
 
     def sign_one(name: str) -> int:
         _check(name, given, wanted)
-        options = Options(
+        options = SigningOptions(
             size, not no_integrity, frozenset(accept or ()),
             means=proof.means(chip=chip, hmac_key=None, efuse=None, ca=None, at=None,
                               key_password=None),
@@ -218,7 +218,7 @@ def _signers(given: _Given) -> Iterator[Signer]:
         yield signers.from_signature(made, key, name=name)
 
 
-def _digest(reading: Reading, scheme: Scheme, options: Options, wanted: _Wanted) -> int:
+def _digest(reading: Reading, scheme: Scheme, options: SigningOptions, wanted: _Wanted) -> int:
     """Write the digest and print. The exit code."""
     from espcert import signing
     from espcert.cli import migration_report
@@ -252,7 +252,9 @@ def _print_digest(
     common.say(f"  written   {printable(written)}" if written else "  dry run   nothing written")
 
 
-def _sign(reading: Reading, signers: Sequence[Signer], options: Options, wanted: _Wanted) -> int:
+def _sign(
+    reading: Reading, signers: Sequence[Signer], options: SigningOptions, wanted: _Wanted
+) -> int:
     """Sign, write and print. The exit code."""
     from espcert import signing
 
