@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from espcert.comparison import Comparison, compare
     from espcert.conversion import Conversion
     from espcert.detection import Reading, detect
-    from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
+    from espcert.errors import EspcertError, FileError, RefusedError, UnreadableError, UsageError
     from espcert.findings import Finding
     from espcert.image import Image, locate
     from espcert.library import (
@@ -52,6 +52,7 @@ _HOMES: Final = {
     "Migration": "espcert.migration",
     "Options": "espcert.migration",
     "Reading": "espcert.detection",
+    "RefusedError": "espcert.errors",
     "Signer": "espcert.signers",
     "Signing": "espcert.signing",
     "SigningOptions": "espcert.signing",
@@ -85,6 +86,7 @@ __all__ = [
     "Migration",
     "Options",
     "Reading",
+    "RefusedError",
     "Signer",
     "Signing",
     "SigningOptions",
