@@ -44,6 +44,21 @@ else:
 PIPX = "import sys; sys.exit(sys.argv[1:] != ['install', 'espcert'])"
 UVX = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
 
+# What stands in for an HSM: the one command of openssl that the README shows.
+OPENSSL = """
+import pathlib, sys
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+verb, how, *rest = sys.argv[1:]
+given = dict(zip(rest[::2], rest[1::2]))
+assert (verb, how, sorted(given)) == ("pkeyutl", "-sign", ["-in", "-inkey", "-out"])
+key = load_pem_private_key(pathlib.Path(given["-inkey"]).read_bytes(), None)
+digest = pathlib.Path(given["-in"]).read_bytes()
+pathlib.Path(given["-out"]).write_bytes(key.sign(digest, ec.ECDSA(Prehashed(SHA256()))))
+"""
+
 
 class Command(NamedTuple):
     """A command of a console block and what the README shows as its output."""
@@ -74,9 +89,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "whole.bin").write_bytes(flash)
     shutil.copy(ROOT / "fixtures" / "images" / "tlv_ds_c3.bin", directory / "ds.bin")
     shutil.copy(ROOT / "fixtures" / "inputs" / "hmac_key.bin", directory / "hmac_key.bin")
+    shutil.copy(ROOT / "fixtures" / "inputs" / "sign_p256.key", directory / "sign.key")
+    public = ROOT / "fixtures" / "verify" / "inputs" / "sign_p256.pub.pem"
+    shutil.copy(public, directory / "sign.pub")
     tools = directory / "bin"
     tools.mkdir()
-    for name, code in (("esptool", ESPTOOL), ("pipx", PIPX), ("uvx", UVX)):
+    for name, code in (("esptool", ESPTOOL), ("pipx", PIPX), ("uvx", UVX), ("openssl", OPENSSL)):
         script = tools / name
         script.write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
         script.chmod(script.stat().st_mode | stat.S_IXUSR)

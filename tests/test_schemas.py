@@ -23,6 +23,7 @@ from espcert import (
     inspection,
     migration,
     schemas,
+    signing,
     verification,
 )
 from espcert.catalogue import ACCEPTABLE, CATALOGUE
@@ -179,6 +180,26 @@ def test_convert_and_diff(name: str) -> None:
         assert errors("diff", as_printed(path, found)) == []
 
 
+@each_image
+def test_sign(name: str) -> None:
+    path = path_of(name)
+    reading = espcert.detect(espcert.open_image(path))
+    key = espcert.open_signing_key(FIXTURES / "inputs" / "sign_p256.key")
+    options = espcert.SigningOptions(accept=signing.ACCEPTED_HERE)
+    try:
+        result = espcert.sign(reading, [key], options)
+    except espcert.RefusedError as error:
+        assert "migrate" in error.message
+        return
+    assert errors("sign", as_printed(path, signing.to_json(result, None))) == []
+    if result.output is not None:
+        assert errors("sign", as_printed(path, signing.to_json(result, "out.bin"))) == []
+    source = signing.unsigned(reading, options)
+    digest = "digest.bin" if result.output is not None else None
+    asked = signing.digest_to_json(source, key.scheme, digest)
+    assert errors("sign", as_printed(path, asked)) == []
+
+
 def lines_of(*arguments: str | Path) -> list[Object]:
     done = subprocess.run(
         [str(BIN), *map(str, arguments)], capture_output=True, text=True, check=False
@@ -202,6 +223,14 @@ def test_what_migrate_prints(tmp_path: Path) -> None:
         assert errors("migrate", found) == []
 
 
+def test_what_sign_prints(tmp_path: Path) -> None:
+    key = FIXTURES / "inputs" / "sign_p256.key"
+    for name in ("tlv_ec", "tlv_damaged_ca", "nvs_ec"):
+        image = FIXTURES / "images" / f"{name}.bin"
+        (found,) = lines_of("sign", "--json", image, "--key", key, "-o", tmp_path / f"{name}.bin")
+        assert errors("error" if name == "nvs_ec" else "sign", found) == []
+
+
 @pytest.mark.parametrize("code", UNREADABLE)
 def test_unreadable_images(code: str, tmp_path: Path) -> None:
     path = tmp_path / "image.bin"
@@ -209,13 +238,21 @@ def test_unreadable_images(code: str, tmp_path: Path) -> None:
     (found,) = lines_of("detect", "--json", path)
     assert errors("detect", found) == []
     assert found["reason_code"] == code
-    for verb in (["inspect"], ["verify"], ["migrate", "--dry-run"]):
+    signs = ["sign", "--dry-run", "--key", str(FIXTURES / "inputs" / "sign_p256.key")]
+    for verb in (["inspect"], ["verify"], ["migrate", "--dry-run"], signs):
         (found,) = lines_of(*verb, "--json", path)
         assert errors("error", found) == []
         assert errors(verb[0], found)
 
 
 # --- The schemas can fail ----------------------------------------------------------------------
+
+
+def signed_every_type() -> signing.Signing:
+    """An image with every kind of item, signed, and with something found in it."""
+    reading = espcert.detect(espcert.open_image(FIXED["images/tlv_every_type.bin"]))
+    key = espcert.open_signing_key(FIXTURES / "inputs" / "sign_p256.key")
+    return espcert.sign(reading, [key], espcert.SigningOptions(accept=signing.ACCEPTED_HERE))
 
 
 def samples() -> dict[str, Object]:
@@ -233,6 +270,7 @@ def samples() -> dict[str, Object]:
         "convert": conversion.to_json(espcert.convert(refused, "nvs"), None),
         "diff": comparison.to_json(espcert.compare(reading, refused)),
         "partitions": flash_table.to_json(flash_table.FlashTable(listed, b"")),
+        "sign": signing.to_json(signed_every_type(), None),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }
     found["inspect"]["other_entries"] = []

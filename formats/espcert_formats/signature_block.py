@@ -6,6 +6,7 @@ The bytes are described in `ksy/esp_secure_cert_signature.ksy`. Sources: esp_sec
 
 from __future__ import annotations
 
+import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +28,8 @@ RSA_MAGIC: Final = b"\xe7\x02"
 RSA_CHECKED_LENGTH: Final = 1196
 """Bytes of the secure boot v2 block that its CRC covers. Source: espsecure, `sig_blk[:1196]`."""
 RSA_BITS: Final = 3072
+_RSA_LENGTH: Final = RSA_BITS // 8
+_RSA_PADDING: Final = bytes(16)
 _ALGORITHM_AT: Final = 12
 
 UNRELEASED_LENGTH: Final = 1225
@@ -51,6 +54,11 @@ class Scheme(NamedTuple):
     digest: str
     length: int
     curve: str | None = None
+
+    @property
+    def number_length(self) -> int:
+        """Bytes of each of the four numbers of an ECDSA block."""
+        return (self.length - HEADER_LENGTH - 1) // 4
 
 
 SCHEMES: Final = {
@@ -177,3 +185,48 @@ def _ecdsa(raw: EspSecureCertSignature, scheme: Scheme) -> tuple[bytes, RsaPart 
     x, y, r, s = (int.from_bytes(one, "little") for one in (body.x, body.y, body.r, body.s))
     key_bytes = bytes((body.curve,)) + (body.x + body.y).ljust(64, b"\0")
     return key_bytes, EcdsaPart(scheme.curve or "", x, y, r, s)
+
+
+def encode_rsa(n: int, e: int, signature: bytes, digest: bytes, signed_length: int) -> bytes:
+    """The data of a signature entry with an RSA block; the inverse of `read`.
+
+    `signature` is the 384 bytes big-endian, `digest` the SHA-256 of the `signed_length` bytes from
+    the partition's start. Raises FormatError where a number does not fit its field.
+    Source: espsecure, generate_rsa_signature_block, _get_sbv2_rsa_primitives.
+    """
+    if n.bit_length() != RSA_BITS or n % 2 == 0:
+        raise _malformed(0, f"an odd modulus of {RSA_BITS} bits", f"one of {n.bit_length()} bits")
+    if not 0 < e < 1 << 32:
+        raise _malformed(0, "a public exponent of at most 32 bits", f"{e.bit_length()} bits")
+    if (len(signature), len(digest)) != (_RSA_LENGTH, 32):
+        found = f"{len(signature)} and {len(digest)} bytes"
+        raise _malformed(0, f"{_RSA_LENGTH} bytes of signature and 32 of digest", found)
+    square = pow(1 << RSA_BITS, 2, n)
+    inverse = -pow(n, -1, 1 << 32) % (1 << 32)
+    body = RSA_MAGIC + bytes(2) + digest
+    body += n.to_bytes(_RSA_LENGTH, "little") + struct.pack("<I", e)
+    body += square.to_bytes(_RSA_LENGTH, "little") + struct.pack("<I", inverse)
+    body += signature[::-1]
+    return _header(0, signed_length) + body + struct.pack("<I", zlib.crc32(body)) + _RSA_PADDING
+
+
+def encode_ecdsa(part: EcdsaPart, signed_length: int) -> bytes:
+    """The data of a signature entry with an ECDSA block; the inverse of `read`.
+
+    Raises FormatError where a number is too large for the curve, or the curve has no scheme.
+    Source: esp_secure_cert_signature_verify.c, esp_secure_cert_signature_t.
+    """
+    curves = {scheme.curve: number for number, scheme in SCHEMES.items() if scheme.curve}
+    if part.curve not in curves:
+        raise _malformed(0, f"a curve among {', '.join(map(str, curves))}", part.curve)
+    algorithm = curves[part.curve]
+    length = SCHEMES[algorithm].number_length
+    numbers = (part.x, part.y, part.r, part.s)
+    if not all(0 <= one < 1 << 8 * length for one in numbers):
+        raise _malformed(0, f"numbers of at most {length} bytes", "a larger or a negative one")
+    stored = b"".join(one.to_bytes(length, "little") for one in numbers)
+    return _header(algorithm, signed_length) + bytes((algorithm,)) + stored
+
+
+def _header(algorithm: int, signed_length: int) -> bytes:
+    return struct.pack("<B3xIIB3x", VERSION, 0, signed_length, algorithm)

@@ -68,6 +68,7 @@ TYPE_SALT: Final = 5
 TYPE_SECURITY_CONFIG: Final = 6
 TYPE_SIGNATURE: Final = 8
 TYPE_INTEGRITY: Final = 9
+SEAL_TYPES: Final = frozenset({TYPE_SIGNATURE, TYPE_INTEGRITY})
 
 DS_DATA: Final = "ds_data"
 """Name of the entry that holds the items `ds_iv` and `ds_ciphertext`."""
@@ -621,10 +622,28 @@ def _ds_data(ciphertext: Item, material: Sequence[Item]) -> bytes:
 def chain(entries: Iterable[NewEntry], *, integrity: bool = True) -> bytes:
     """Entries one behind the other, and the integrity entry: SHA-256 of all bytes before it."""
     body = b"".join(encode(entry) for entry in entries)
-    if not integrity:
-        return body
+    return with_integrity(body) if integrity else body
+
+
+def with_integrity(body: bytes) -> bytes:
+    """Entries and an integrity entry behind them: the SHA-256 of all their bytes."""
     digest = bytes.fromhex(sha256(body))
     return body + encode(NewEntry(TYPE_INTEGRITY, 0, 0, digest))
+
+
+def unsealed(data: bytes) -> bytes:
+    """The whole entries that are no seals, byte for byte, one behind the other."""
+    return b"".join(
+        data[entry.offset : entry.end]
+        for entry in walk(data)
+        if entry.complete and entry.type not in SEAL_TYPES
+    )
+
+
+def with_signatures(body: bytes, blocks: Iterable[bytes]) -> bytes:
+    """Entries and signature blocks behind them, subtypes 0, 1, 2 in this order."""
+    entries = (NewEntry(TYPE_SIGNATURE, index, 0, block) for index, block in enumerate(blocks))
+    return body + b"".join(map(encode, entries))
 
 
 def fill(used: bytes, size: int) -> bytes:

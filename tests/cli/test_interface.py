@@ -43,6 +43,11 @@ OWN_OPTIONS = {
         *("--encrypted", "--no-encrypted", "--plan-out"),
     ),
     "partitions": (),
+    "sign": (
+        *("--output", "-o", "--key", "--key-password-file", "--signature", "--public-key"),
+        *("--digest-out", "--scheme", "--size", "--accept", "--no-integrity", "--partition-only"),
+        *("--dry-run", "--force"),
+    ),
     "verify": (
         *PROOFS,
         "--firmware",

@@ -342,3 +342,118 @@ def test_changed_blocks(name: str, draws: st.DataObject) -> None:
     block = read_or_refuse(bytes(payload))
     if payload[:17] == PAYLOADS[name][:17] and name != "rsa":
         assert block is not None
+
+
+# --- What is written ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("algorithm", "curve", "size"), [
+    (1, "secp192r1", 24), (2, "secp256r1", 32), (3, "secp384r1", 48),
+])  # fmt: skip
+def test_ecdsa_blocks_are_written_as_they_are_read(algorithm: int, curve: str, size: int) -> None:
+    payload = ecdsa_payload(algorithm, size)
+    part = signature_block.read(payload).part
+    assert isinstance(part, EcdsaPart)
+    assert part.curve == curve
+    assert signature_block.encode_ecdsa(part, 0x550) == payload
+
+
+def test_golden_p192_is_written() -> None:
+    part = signature_block.read(GOLDEN_P192).part
+    assert isinstance(part, EcdsaPart)
+    assert signature_block.encode_ecdsa(part, 4016) == GOLDEN_P192
+
+
+def encode_again(block: SignatureBlock) -> bytes:
+    part = block.part
+    if isinstance(part, EcdsaPart):
+        return signature_block.encode_ecdsa(part, block.signed_length)
+    numbers = (part.n, part.e, part.signature, part.digest)
+    return signature_block.encode_rsa(*numbers, block.signed_length)
+
+
+@pytest.mark.parametrize(
+    "name", ["images/tlv_signed_p256", "images/tlv_signed_rsa3072", "verify/signed_p384",
+             "verify/signed_three", "verify/signed_p192"]
+)  # fmt: skip
+def test_blocks_of_the_official_tool_are_written(name: str) -> None:
+    blocks = tlv.read((FIXTURES / f"{name}.bin").read_bytes()).of_kind(kinds.SIGNATURE_BLOCK)
+    assert blocks
+    for item in blocks:
+        assert encode_again(signature_block.read(item.data)) == item.data
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_real_rsa_blocks_are_written(index: int) -> None:
+    item = tlv.read(real_image("tlv_signed/partition.bin")).of_kind(kinds.SIGNATURE_BLOCK)[index]
+    assert encode_again(signature_block.read(item.data)) == item.data
+
+
+@given(
+    st.sampled_from([("secp192r1", 24), ("secp256r1", 32), ("secp384r1", 48)]),
+    st.lists(st.integers(0, 2**384 - 1), min_size=4, max_size=4),
+    st.integers(0, 2**32 - 1),
+)
+def test_what_is_written_is_read_again(
+    curve: tuple[str, int], numbers: list[int], length: int
+) -> None:
+    x, y, r, s = (one % (1 << 8 * curve[1]) for one in numbers)
+    part = EcdsaPart(curve[0], x, y, r, s)
+    block = signature_block.read(signature_block.encode_ecdsa(part, length))
+    assert (block.part, block.signed_length, block.signed_offset) == (part, length, 0)
+
+
+N_3072 = (1 << 3071) + 1
+
+
+@given(
+    st.integers(0, 2**3070 - 1),
+    st.integers(1, 2**32 - 1),
+    st.binary(min_size=384, max_size=384),
+    st.binary(min_size=32, max_size=32),
+)
+def test_an_rsa_block_that_is_written_is_read_again(
+    rest: int, e: int, signature: bytes, digest: bytes
+) -> None:
+    n = (1 << 3071) + 2 * rest % (1 << 3071) + 1
+    payload = signature_block.encode_rsa(n, e, signature, digest, 0x550)
+    part = signature_block.read(payload).part
+    assert isinstance(part, RsaPart)
+    assert (part.n, part.e, part.signature, part.digest) == (n, e, signature, digest)
+    assert part.rinv == 2**6144 % n
+    assert part.m_prime * n % 2**32 == 2**32 - 1
+    assert part.crc_stored == part.crc_computed
+    assert payload[-16:] == bytes(16)
+    assert len(payload) == 1232
+
+
+@pytest.mark.parametrize(
+    ("n", "e", "signature", "digest"),
+    [
+        (N_3072 >> 1 | 1, 65537, 384, 32),
+        (N_3072 << 1 | 1, 65537, 384, 32),
+        (N_3072 + 1, 65537, 384, 32),
+        (N_3072, 1 << 32, 384, 32),
+        (N_3072, 0, 384, 32),
+        (N_3072, 65537, 383, 32),
+        (N_3072, 65537, 384, 48),
+    ],
+)
+def test_numbers_that_do_not_fit_an_rsa_block(n: int, e: int, signature: int, digest: int) -> None:
+    with pytest.raises(FormatError):
+        signature_block.encode_rsa(n, e, bytes(signature), bytes(digest), 0)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        EcdsaPart("secp256r1", 1 << 256, 1, 1, 1),
+        EcdsaPart("secp256r1", 1, 1, 1, -1),
+        EcdsaPart("secp192r1", 1, 1, 1 << 192, 1),
+        EcdsaPart("secp521r1", 1, 1, 1, 1),
+        EcdsaPart("", 1, 1, 1, 1),
+    ],
+)
+def test_numbers_that_do_not_fit_an_ecdsa_block(part: EcdsaPart) -> None:
+    with pytest.raises(FormatError):
+        signature_block.encode_ecdsa(part, 0)

@@ -6,11 +6,7 @@ The tool runs in an environment of its own, made once under build/tool-envs.
 from __future__ import annotations
 
 import csv
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,42 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from fixtures.tools import envs
 from fixtures.tools.material import C3, S2, Job, cli
 from fixtures.tools.recipes_tlv import EC
-from tests.support import FIXTURES, IMAGES, ROOT, real_image
+from tests.support import FIXTURES, IMAGES, real_image
 
 import espcert
 from espcert import keypairs, migration
 from espcert_formats import tlv
 
 INPUTS = FIXTURES / "inputs"
-ENVS = ROOT / "build" / "tool-envs"
 RSA = ("rsa_device.pem", "rsa_ca.pem", "rsa_device.key", "RSA 2048")
 ALGORITHMS = {"RSA 2048": "RSA 2048", "ECDSA P-256": "ECDSA 256"}
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time: the environments are shared by all workers."""
-    if os.name == "nt":
-        yield
-        return
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@pytest.fixture(scope="session")
-def tool() -> Path:
-    """The interpreter of the tool's environment."""
-    with locked(ENVS / "lock"):
-        try:
-            return envs.environment(ENVS, "current", sys.executable)
-        except SystemExit as error:
-            if os.environ.get("CI"):
-                raise AssertionError(f"esp-secure-cert-tool: {error}") from None
-            pytest.skip("esp-secure-cert-tool 2.6.1 cannot be installed here")
 
 
 def used(image: bytes) -> bytes:

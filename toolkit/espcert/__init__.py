@@ -19,11 +19,22 @@ if TYPE_CHECKING:
     from espcert.comparison import Comparison, compare
     from espcert.conversion import Conversion
     from espcert.detection import Reading, detect
-    from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
+    from espcert.errors import EspcertError, FileError, RefusedError, UnreadableError, UsageError
     from espcert.findings import Finding
     from espcert.image import Image, locate
-    from espcert.library import convert, inspect, open_efuse, open_hmac_key, open_image, save
+    from espcert.library import (
+        convert,
+        inspect,
+        open_efuse,
+        open_hmac_key,
+        open_image,
+        open_signature,
+        open_signing_key,
+        save,
+    )
     from espcert.migration import Migration, Options, migrate
+    from espcert.signers import Signer
+    from espcert.signing import Signing, SigningOptions, sign
     from espcert.verification import verify
     from espcert_formats.items import Contents, Item
 
@@ -41,6 +52,10 @@ _HOMES: Final = {
     "Migration": "espcert.migration",
     "Options": "espcert.migration",
     "Reading": "espcert.detection",
+    "RefusedError": "espcert.errors",
+    "Signer": "espcert.signers",
+    "Signing": "espcert.signing",
+    "SigningOptions": "espcert.signing",
     "UnreadableError": "espcert.errors",
     "UsageError": "espcert.errors",
     "compare": "espcert.comparison",
@@ -52,7 +67,10 @@ _HOMES: Final = {
     "open_efuse": "espcert.library",
     "open_hmac_key": "espcert.library",
     "open_image": "espcert.library",
+    "open_signature": "espcert.library",
+    "open_signing_key": "espcert.library",
     "save": "espcert.library",
+    "sign": "espcert.signing",
     "verify": "espcert.verification",
 }
 
@@ -68,6 +86,10 @@ __all__ = [
     "Migration",
     "Options",
     "Reading",
+    "RefusedError",
+    "Signer",
+    "Signing",
+    "SigningOptions",
     "UnreadableError",
     "UsageError",
     "__version__",
@@ -80,7 +102,10 @@ __all__ = [
     "open_efuse",
     "open_hmac_key",
     "open_image",
+    "open_signature",
+    "open_signing_key",
     "save",
+    "sign",
     "verify",
 ]
 

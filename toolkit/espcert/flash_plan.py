@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+from espcert import image as images
 from espcert.errors import UsageError
 from espcert.flashing import Flashing
 from espcert.migration import Migration
 from espcert_formats import partition_table
 from espcert_formats.flash import SECTOR
+from espcert_formats.partition_table import Row
 
 BACKUP_PARTITION = "backup-partition.bin"
 BACKUP_TABLE = "backup-table.bin"
@@ -82,10 +86,36 @@ def _cut(source: str, target: str, offset: int, size: int) -> str:
 
 
 def table_csv(table: bytes) -> str:
-    """A binary table as the CSV of gen_esp32part.py."""
+    """A binary table as the CSV of gen_esp32part.py.
+
+    Raises UsageError where that tool would make another table of it.
+    """
     from espcert.migration import table_line
 
     found = partition_table.read(table)
     assert found is not None
+    for row in found.rows:
+        _refuse_unwritable(row)
     rows = "".join(f"{table_line(row)}\n" for row in found.rows)
     return f"# Name, Type, SubType, Offset, Size, Flags\n{rows}"
+
+
+_KNOWN_FLAGS: Final = partition_table.FLAG_ENCRYPTED | partition_table.FLAG_READONLY
+_CSV_LABEL: Final = re.compile(r"(?![# ])[^,$]*[^,$ ]")
+"""The tool splits lines at commas, strips fields, skips comments and puts in variables.
+
+Source: ESP-IDF 102122904ad, gen_esp32part.py, PartitionTable.from_csv.
+"""
+
+
+def _refuse_unwritable(row: Row) -> None:
+    label = row.label.decode("ascii", "replace")
+    shown = images.label_text(row)
+    if not label.isascii() or not label.isprintable() or _CSV_LABEL.fullmatch(label) is None:
+        found = f'the label "{shown}"'
+    elif row.flags & ~_KNOWN_FLAGS:
+        found = f'the flags {row.flags:#x} of "{shown}"'
+    else:
+        return
+    text = f"a CSV cannot hold {found}; a file that does not end in .csv gets the binary table"
+    raise UsageError("no-csv", f"--table-out: {text}")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from espcert import conversion, efuse, files, inspection, keys, opening, trees
+from espcert import conversion, efuse, files, inspection, keys, opening, signers, trees
 from espcert.conversion import Conversion
 from espcert.detection import Reading
 from espcert.efuse import EfuseDump
@@ -14,6 +14,7 @@ from espcert.errors import UsageError
 from espcert.image import Image
 from espcert.migration import Migration
 from espcert.opening import Opening
+from espcert.signers import Signer
 
 
 def open_image(path: str | os.PathLike[str], *, label: str | None = None) -> Image:
@@ -41,7 +42,7 @@ def convert(reading: Reading, to: str, **options: Any) -> Conversion:
 def save(
     result: Migration | Conversion, path: str | os.PathLike[str], *, force: bool = False
 ) -> None:
-    """Write what was migrated or converted atomically, 0600.
+    """Write what was migrated, signed or converted atomically, 0600.
 
     `path` is that of the partition, of the CSV, or of the PEM directory. Raises UsageError where
     it was refused, the file exists (and not `force`) or is the image itself, FileError where
@@ -83,3 +84,22 @@ def open_efuse(path: str | os.PathLike[str], *, chip: str | None = None) -> Efus
 def open_hmac_key(path: str | os.PathLike[str]) -> bytes:
     """The 32 bytes of an HMAC key file, raw or hex. Raises UsageError where it is none."""
     return keys.load_hmac_key(os.fspath(path))
+
+
+def open_signing_key(path: str | os.PathLike[str], password: bytes | None = None) -> Signer:
+    """A private key for `sign`, PEM or DER. `password` opens one that is under a password.
+
+    Raises UsageError where the file holds no key that signs partitions.
+    """
+    name = os.fspath(path)
+    return signers.from_key(files.read_image(name), name=name, password=password)
+
+
+def open_signature(path: str | os.PathLike[str], public_key: str | os.PathLike[str]) -> Signer:
+    """A signature that was made elsewhere, and the file of its public key, for `sign`.
+
+    The forms are those of `signers.from_signature`. Raises UsageError where the key signs none.
+    """
+    name = os.fspath(path)
+    key = files.read_image(os.fspath(public_key))
+    return signers.from_signature(files.read_image(name), key, name=name)

@@ -122,10 +122,10 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     """
     options = options or Options()
     source = reading.require()
-    size = _size_for(reading, options)
+    size = size_for(reading, options.size, partition_only=options.partition_only)
     given = options.means
     assert given is not None
-    before = [_in_migration(one) for one in checks.run(given.context(reading))]
+    before = [in_migration(one) for one in checks.run(given.context(reading))]
     plan = _Plan(source, options, before)
     found = [*plan.standing, *plan.findings({finding.code for finding in plan.standing})]
     if _errors(found):
@@ -137,11 +137,13 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     old = left_behind(reading, size)
     found += [Finding("does-not-fit", old, None, size)] if old else []
     result = _proven(output, plan, size)
-    after = [_in_migration(one) for one in checks.run(given.context(result))]
-    found += _new_in_result(after, before, options)
+    after = [in_migration(one) for one in checks.run(given.context(result))]
+    found += new_in_result(after, before, options.accept)
     if _errors(found):
         return _refused(reading, found, size)
-    flashing = _flashed(reading, output, options)
+    flashing = flashed(
+        reading, output, partition_only=options.partition_only, encrypted=options.encrypted
+    )
     if flashing and not options.partition_only and flashing.after != flashing.before:
         rows = f"{table_line(flashing.before)} → {table_line(flashing.after)}"
         plan.changes.append(f"partition table: {rows}")
@@ -149,7 +151,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
         reading,
         output,
         result,
-        tuple(_worth_telling(found)),
+        tuple(worth_telling(found)),
         tuple(plan.changes),
         size,
         flashing=flashing,
@@ -162,57 +164,63 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     )
 
 
-def _size_for(reading: Reading, options: Options) -> int:
-    """Bytes of the new partition: in a flash image the table says how many."""
+def size_for(reading: Reading, size: int | None, *, partition_only: bool) -> int:
+    """Bytes of the new partition: `size` if it is given, in a flash image what the table says.
+
+    Raises UsageError where a size is given and the table says it, or neither says one.
+    """
     image, source = reading.image, reading.require()
     if image.container != images.FLASH:
-        return partition_size(source, options.size)
-    if options.size is not None and not options.partition_only:
+        return partition_size(source, size)
+    if size is not None and not partition_only:
         raise UsageError(
             "bad-size", "--size: the partition table says it; with --partition-only it can be given"
         )
-    if image.row is None and (options.size is None or not options.partition_only):
+    if image.row is None and (size is None or not partition_only):
         raise UsageError(
             "no-table",
             f"{images.place_text(image)}: --partition-only --size N writes the partition alone",
         )
-    return partition_size(source, options.size or (image.row.size if image.row else None))
+    return partition_size(source, size or (image.row.size if image.row else None))
 
 
-def _flashed(reading: Reading, output: bytes, options: Options) -> Flashing | None:
+def flashed(
+    reading: Reading, output: bytes, *, partition_only: bool, encrypted: bool | None = None
+) -> Flashing | None:
     """The flash image with the new partition; for the partition alone, where it would be right."""
     image = reading.image
     if image.container != images.FLASH:
         return None
-    if options.partition_only:
+    if partition_only:
         row = image.row
         fits = row is not None and row.size == len(output) == len(image.partition)
         if not fits or any(table_faults.faults(image)):
             return None
-    return place(image, output, options.encrypted)
+    return place(image, output, encrypted)
 
 
 def _refused(reading: Reading, found: Iterable[Finding], size: int) -> Migration:
-    return Migration(reading, None, None, tuple(_worth_telling(found)), (), size)
+    return Migration(reading, None, None, tuple(worth_telling(found)), (), size)
 
 
-def _worth_telling(found: Iterable[Finding]) -> list[Finding]:
+def worth_telling(found: Iterable[Finding]) -> list[Finding]:
     """Errors and warnings, worst first; mends and repairs are told in `changes`."""
     told = [finding for finding in found if finding.severity != INFO]
     return sorted(told, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def _in_migration(finding: Finding) -> Finding:
+def in_migration(finding: Finding) -> Finding:
+    """The finding with the severity that it has where an image is written."""
     return dataclasses.replace(finding, in_migration=True)
 
 
-def _new_in_result(
-    after: Iterable[Finding], before: Sequence[Finding], options: Options
+def new_in_result(
+    after: Iterable[Finding], before: Sequence[Finding], accept: Collection[str]
 ) -> Iterator[Finding]:
     """What verifying the result shows and the source did not: of supplied certificates."""
     known = {(finding.code, finding.item) for finding in before}
     for finding in after:
-        if finding.severity == INFO or finding.code in options.accept:
+        if finding.severity == INFO or finding.code in accept:
             continue
         asked = finding.code in ASKED_AGAIN
         if finding.code == "issuer-missing" or not (asked or (finding.code, finding.item) in known):

@@ -17,7 +17,7 @@ ASKED_AGAIN: Final = frozenset(
 )
 """Asked of what is kept and supplied, or of what is written, not of the source."""
 
-_LEAVE_SOMETHING_OUT: Final = frozenset(
+LEAVE_SOMETHING_OUT: Final = frozenset(
     {kinds.ITEM_CRC, kinds.TRAILING_DATA, kinds.DUPLICATE_ENTRY, kinds.NVS_DAMAGE}
     | {"other-data", "ds-incomplete", "signature-lost"}
 )
@@ -77,7 +77,7 @@ def settle(
             told.append(f"{finding.item}: not checked, as damaged bytes lie before it")
         elif finding.code not in accept:
             standing.append(finding)
-        elif finding.code not in _LEAVE_SOMETHING_OUT:
+        elif finding.code not in LEAVE_SOMETHING_OUT:
             told.append(f"accepted: {finding.message} ({finding.code})")
     return Settlement(tuple(standing), tuple(told))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import typer
 
@@ -11,6 +11,7 @@ from espcert.catalogue import INFO
 from espcert.cli.common import say, shown_name
 from espcert.cli.refusals import finding_line, refusal
 from espcert.cli.words import KEY_WORDS
+from espcert.findings import Finding
 from espcert.migration import Migration, flash_command, wanted_line
 from espcert.text import printable, size_text
 from espcert.verification import UNPROVEN
@@ -27,7 +28,19 @@ def print_report(result: Migration, written: str | None, *, quiet: bool) -> None
         return
     for line in (*_device_notes(result), *_summary(result, written)):
         say(line)
-    for finding in result.findings:
+    warn(result.findings)
+
+
+def print_summary(result: Migration, written: str | None) -> None:
+    """What was written, on standard output, and warnings on standard error."""
+    for line in _summary(result, written):
+        say(line)
+    warn(result.findings)
+
+
+def warn(findings: Iterable[Finding]) -> None:
+    """Warnings, on standard error."""
+    for finding in findings:
         if finding.severity != INFO:
             typer.echo(finding_line(finding), err=True)
 

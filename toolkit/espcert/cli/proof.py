@@ -94,12 +94,12 @@ def means(
     return verification.means(
         hmac_key=None if hmac_key is None else _hmac_key(hmac_key),
         efuse=None if efuse is None else _efuse(efuse, chip),
-        ca=[_read("--ca", name) for name in ca] if ca else None,
+        ca=[read_file("--ca", name) for name in ca] if ca else None,
         at=at,
         chip=chip,
         firmware=firmware,
-        signing_key=None if signing_key is None else _read("--signing-key", signing_key),
-        key_password=None if key_password is None else _password(key_password),
+        signing_key=None if signing_key is None else read_file("--signing-key", signing_key),
+        key_password=None if key_password is None else read_password(key_password),
     )
 
 
@@ -132,7 +132,8 @@ def _refuse_stdin(option: str, name: str) -> None:
         raise UsageError("bad-file", f"{option} -: standard input is for the image")
 
 
-def _read(option: str, name: str) -> bytes:
+def read_file(option: str, name: str) -> bytes:
+    """A file of at most 1 MiB that an option names. Raises UsageError, FileError."""
     _refuse_stdin(option, name)
     try:
         with _named(option):
@@ -141,9 +142,9 @@ def _read(option: str, name: str) -> bytes:
         raise UsageError(error.code, f"{option} {name}: over 1 MiB, too large") from error
 
 
-def _password(name: str) -> bytes:
-    """The first line of a file, without its line break."""
-    password = _read("--key-password-file", name).split(b"\n", 1)[0].rstrip(b"\r")
+def read_password(name: str) -> bytes:
+    """The first line of a file of --key-password-file, without its line break."""
+    password = read_file("--key-password-file", name).split(b"\n", 1)[0].rstrip(b"\r")
     if not password:
         raise UsageError("no-password", f"--key-password-file {name}: its first line is empty")
     return password
