@@ -16,12 +16,20 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from espcert.building import Built, Stored, build
     from espcert.comparison import Comparison, compare
     from espcert.conversion import Conversion
     from espcert.detection import Reading, detect
-    from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
+    from espcert.errors import (
+        EspcertError,
+        FileError,
+        RefusedError,
+        UnreadableError,
+        UsageError,
+    )
     from espcert.findings import Finding
     from espcert.image import Image, locate
+    from espcert.key_storage import DerivedKey, DsKey, EcdsaKey, PlainKey
     from espcert.library import convert, inspect, open_efuse, open_hmac_key, open_image, save
     from espcert.migration import Migration, Options, migrate
     from espcert.verification import verify
@@ -30,9 +38,13 @@ if TYPE_CHECKING:
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "Built": "espcert.building",
     "Comparison": "espcert.comparison",
     "Contents": "espcert_formats.items",
     "Conversion": "espcert.conversion",
+    "DerivedKey": "espcert.key_storage",
+    "DsKey": "espcert.key_storage",
+    "EcdsaKey": "espcert.key_storage",
     "EspcertError": "espcert.errors",
     "FileError": "espcert.errors",
     "Finding": "espcert.findings",
@@ -40,9 +52,13 @@ _HOMES: Final = {
     "Item": "espcert_formats.items",
     "Migration": "espcert.migration",
     "Options": "espcert.migration",
+    "PlainKey": "espcert.key_storage",
     "Reading": "espcert.detection",
+    "RefusedError": "espcert.errors",
+    "Stored": "espcert.building",
     "UnreadableError": "espcert.errors",
     "UsageError": "espcert.errors",
+    "build": "espcert.building",
     "compare": "espcert.comparison",
     "convert": "espcert.library",
     "detect": "espcert.detection",
@@ -57,9 +73,13 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "Built",
     "Comparison",
     "Contents",
     "Conversion",
+    "DerivedKey",
+    "DsKey",
+    "EcdsaKey",
     "EspcertError",
     "FileError",
     "Finding",
@@ -67,10 +87,14 @@ __all__ = [
     "Item",
     "Migration",
     "Options",
+    "PlainKey",
     "Reading",
+    "RefusedError",
+    "Stored",
     "UnreadableError",
     "UsageError",
     "__version__",
+    "build",
     "compare",
     "convert",
     "detect",

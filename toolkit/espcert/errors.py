@@ -16,6 +16,10 @@ class EspcertError(Exception):
         super().__init__(message)
 
 
+class RefusedError(EspcertError):
+    """What was given does not fit together, or not the chip: exit code 1, nothing is written."""
+
+
 class UsageError(EspcertError):
     """The command was asked for something that cannot be: exit code 2, no JSON object."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -154,8 +154,8 @@ def _bad_key(name: str, found: str) -> UsageError:
 # --- Problems ----------------------------------------------------------------------------------
 
 
-def _where(blocks: Iterable[KeyBlock]) -> str:
-    return f"{' and '.join(block.name for block in blocks)} of the eFuse dump"
+def _where(blocks: Sequence[KeyBlock]) -> str:
+    return f"{' and '.join(block.name for block in blocks)} of {blocks[0].origin}"
 
 
 def _missing(what: str) -> Problem:

@@ -14,7 +14,7 @@ import typer
 from espcert import __version__
 from espcert.cli import common
 
-VERBS: Final = ("detect", "inspect", "verify", "migrate", "convert", "diff", "partitions")
+VERBS: Final = ("detect", "inspect", "verify", "migrate", "convert", "diff", "partitions", "build")
 
 app = typer.Typer(
     name="espcert",

@@ -92,14 +92,14 @@ def means(
     from espcert import verification
 
     return verification.means(
-        hmac_key=None if hmac_key is None else _hmac_key(hmac_key),
+        hmac_key=None if hmac_key is None else read_hmac_key("--hmac-key", hmac_key),
         efuse=None if efuse is None else _efuse(efuse, chip),
-        ca=[_read("--ca", name) for name in ca] if ca else None,
+        ca=[read_file("--ca", name) for name in ca] if ca else None,
         at=at,
         chip=chip,
         firmware=firmware,
-        signing_key=None if signing_key is None else _read("--signing-key", signing_key),
-        key_password=None if key_password is None else _password(key_password),
+        signing_key=None if signing_key is None else read_file("--signing-key", signing_key),
+        key_password=None if key_password is None else read_password(key_password),
     )
 
 
@@ -112,11 +112,12 @@ def _named(option: str) -> Iterator[None]:
         raise UsageError(error.code, f"{option} {error.message}") from error
 
 
-def _hmac_key(name: str) -> bytes:
+def read_hmac_key(option: str, name: str) -> bytes:
+    """The 32 bytes of the HMAC key file of an option."""
     from espcert.keys import load_hmac_key
 
-    _refuse_stdin("--hmac-key", name)
-    with _named("--hmac-key"):
+    _refuse_stdin(option, name)
+    with _named(option):
         return load_hmac_key(name)
 
 
@@ -129,10 +130,11 @@ def _efuse(name: str, chip: str | None) -> EfuseDump:
 
 def _refuse_stdin(option: str, name: str) -> None:
     if name == files.STDIN:
-        raise UsageError("bad-file", f"{option} -: standard input is for the image")
+        raise UsageError("bad-file", f"{option} -: a file is expected, not standard input")
 
 
-def _read(option: str, name: str) -> bytes:
+def read_file(option: str, name: str) -> bytes:
+    """The bytes of the file of an option, of 1 MiB at most; errors name the option."""
     _refuse_stdin(option, name)
     try:
         with _named(option):
@@ -141,9 +143,9 @@ def _read(option: str, name: str) -> bytes:
         raise UsageError(error.code, f"{option} {name}: over 1 MiB, too large") from error
 
 
-def _password(name: str) -> bytes:
+def read_password(name: str) -> bytes:
     """The first line of a file, without its line break."""
-    password = _read("--key-password-file", name).split(b"\n", 1)[0].rstrip(b"\r")
+    password = read_file("--key-password-file", name).split(b"\n", 1)[0].rstrip(b"\r")
     if not password:
         raise UsageError("no-password", f"--key-password-file {name}: its first line is empty")
     return password
