@@ -21,7 +21,7 @@ from espcert.detection import Reading
 from espcert.errors import InternalError, RefusedError, UsageError
 from espcert.findings import SEVERITIES, Finding, item_name
 from espcert.key_storage import Key, Placed
-from espcert.sizes import MIN_SIZE, require_size
+from espcert.sizes import require_size
 from espcert_formats import items as kinds
 from espcert_formats import tlv
 from espcert_formats.checksum import sha256
@@ -197,7 +197,7 @@ def _written(entries: Sequence[NewEntry], size: int | None, *, integrity: bool) 
     try:
         used = tlv.chain(entries, integrity=integrity)
         least = -(-(len(used) + tlv.END_GAP) // SECTOR) * SECTOR
-        return tlv.fill(used, size or max(MIN_SIZE, least))
+        return tlv.fill(used, size or max(tlv.MIN_SIZE, least))
     except FormatError as error:
         raise RefusedError("does-not-fit", str(error)) from error
 
