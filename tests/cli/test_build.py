@@ -433,3 +433,74 @@ def test_file_names_with_controls_are_shown_escaped(tmp_path: Path) -> None:
     result = run("build", *device("rsa2048"), *DS, "--new-hmac-key", key, "-o", tmp_path / "o.bin")
     assert result.code == 0
     assert "\x1b" not in result.text
+
+
+# --- From a CSV ----------------------------------------------------------------------------------
+
+HEADER = (
+    "tlv_type,tlv_subtype,data_value,data_type,priv_key_type,algorithm,key_size,efuse_id,efuse_key"
+)
+
+
+def csv_of(folder: Path, *rows: str) -> Path:
+    """A CSV beside copies of its files."""
+    for name in ("rsa2048.pem", "rsa2048.key", "ca.pem"):
+        (folder / name).write_bytes((VERIFY / name).read_bytes())
+    path = folder / "order.csv"
+    path.write_text("\n".join((HEADER, *rows)) + "\n", encoding="ascii")
+    return path
+
+
+ROWS = (
+    "ESP_SECURE_CERT_CA_CERT_TLV,0,ca.pem,file,,,,,",
+    "ESP_SECURE_CERT_DEV_CERT_TLV,0,rsa2048.pem,file,,,,,",
+    "ESP_SECURE_CERT_PRIV_KEY_TLV,0,rsa2048.key,file,rsa_ds,RSA,2048,2,",
+)
+
+
+def test_a_csv_that_orders_a_ds_key_with_a_new_hmac_key(tmp_path: Path) -> None:
+    order, key, output = csv_of(tmp_path, *ROWS), tmp_path / "new.bin", tmp_path / "out.bin"
+    files = ["--new-hmac-key", str(key), "-o", str(output)]
+    result = run("build", order, "--chip", "esp32c3", *files, "--json")
+    assert result.code == 0
+    assert result.object["file"] == str(order)
+    line = f"espefuse --chip esp32c3 burn-key BLOCK_KEY2 {key} HMAC_DOWN_DIGITAL_SIGNATURE"
+    assert result.object["efuse_commands"] == [line]
+    assert run("verify", "--require-proof", "--hmac-key", key, output).code == 0
+
+
+def test_what_a_csv_names_is_never_the_output(tmp_path: Path) -> None:
+    order = csv_of(tmp_path, *ROWS)
+    before = (tmp_path / "ca.pem").read_bytes()
+    options = ["--chip", "esp32c3", "--ds-hmac-key", HMAC, "-o", str(tmp_path / "ca.pem")]
+    result = run("build", order, *options, "--force")
+    assert (result.code, (tmp_path / "ca.pem").read_bytes()) == (2, before)
+    assert "is the input" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        ([], 2, "efuse_key is empty"),
+        (["--device-cert", verify_input("device.pem")], 2, "--device-cert beside a CSV"),
+        (["--efuse-key-id", "0"], 2, "--efuse-key-id beside a CSV"),
+        (["--ds-hmac-key", HMAC, "--new-hmac-key", "x"], 2, "exclude each other"),
+        (["--files-root", "none"], 2, "--files-root none: no such directory"),
+        (["--ds-hmac-key", HMAC, "--files-root", str(FIXTURES)], 3, "no such file"),
+    ],
+)
+def test_a_csv_with_options_that_do_not_fit(
+    out: Path, tmp_path: Path, options: list[str], code: int, text: str
+) -> None:
+    order = csv_of(tmp_path, *ROWS)
+    refused(run("build", order, "--chip", "esp32c3", *options, "-o", out), code, text, out)
+
+
+def test_a_file_that_is_no_csv(out: Path) -> None:
+    result = run("build", verify_input("device.pem"), "-o", out)
+    refused(result, 3, "line 1 has no column tlv_type", out)
+
+
+def test_files_root_needs_a_csv(out: Path) -> None:
+    result = run("build", *device(), "--files-root", FIXTURES, "-o", out)
+    refused(result, 2, "--files-root needs a CSV", out)

@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,18 @@ import pytest
 from fixtures.make_efuse import Recipe, Virtual, blank_token
 from fixtures.tools import envs
 from fixtures.tools.determinism import steady_bytes
+from fixtures.tools.material import OUTPUT
 from fixtures.tools.verify.case import plain_job
 from fixtures.tools.verify.ds import KEY_ID, job
 from tests.official.test_official_tool import tool
 from tests.support import FIXTURES, ROOT
 
 import espcert
-from espcert import DerivedKey, DsKey, EcdsaKey, PlainKey, RefusedError, Stored
+from espcert import DerivedKey, DsKey, EcdsaKey, PlainKey, RefusedError, Stored, csv_order
 from espcert.building import Built, Part, build
 from espcert.burning import KeyFile
 from espcert.chips import CHIPS, Chip
+from espcert.confined import Folder
 from espcert.efuse import EfuseDump
 from espcert.key_storage import Key
 from espcert_formats import items as kinds
@@ -72,6 +74,49 @@ def item(image: bytes, kind: str) -> Any:
 
 # --- The same bytes ------------------------------------------------------------------------------
 
+CSV_SEED = "an order"
+COLUMNS = "tlv_type,tlv_subtype,data_value,data_type,priv_key_type,algorithm,key_size,efuse_id,"
+ROWS = (
+    "USER_DATA_3,0,68 65 6c 6c 6f,hex,,,,,",
+    "DEV_CERT,0,{}rsa2048.pem,file,,,,,",
+    "PRIV_KEY,1,{}device.key.der,file,plaintext,ECDSA,256,,",
+    "PRIV_KEY,0,{}rsa2048.key,file,rsa_ds,RSA,2048,3,{}hmac.bin",
+    "DEV_CERT,1,{}device.der,file,,,,,",
+    "CA_CERT,0,{}ca.pem,file,,,,,",
+)
+"""What the official tool calls ESP_SECURE_CERT_..._TLV, in an order of its own."""
+
+
+def csv_text(folder: str = "") -> str:
+    """A CSV that orders a DS key, with the folder of its files in front of their names."""
+    rows = (f"ESP_SECURE_CERT_{row.replace('{}', folder).replace(',', '_TLV,', 1)}" for row in ROWS)
+    return "\n".join([f"{COLUMNS}efuse_key", *rows]) + "\n"
+
+
+def csv_job() -> dict[str, Any]:
+    """The tool takes the paths as they are; the HMAC key lies in another folder of the fixtures."""
+    text = csv_text(f"{VERIFY / 'inputs'}/").replace(path_of("hmac.bin"), str(HMAC_FILE))
+    argv = ["--skip_flash", "--target_chip", "esp32s2", "--esp_secure_cert_csv", "in.csv"]
+    return {"argv": argv, "seed": CSV_SEED, "produces": OUTPUT, "files": {"in.csv": text}}
+
+
+def test_a_csv_gives_the_same_bytes_in_the_order_of_its_rows(
+    made: dict[str, bytes], tmp_path: Path
+) -> None:
+    for name in ("rsa2048.pem", "rsa2048.key", "device.key.der", "device.der", "ca.pem"):
+        (tmp_path / name).write_bytes(material(name))
+    (tmp_path / "hmac.bin").write_bytes(HMAC_KEY)
+    ordered = csv_order.parts(csv_text().encode(), Folder(tmp_path))
+    iv = steady_bytes(CSV_SEED, 16)
+    steady = [replace(one, iv=iv) if isinstance(one, DsKey) else one for one in ordered]
+    built = build(steady, chip="esp32s2")
+    assert (built.output or b"")[: built.contents.end] == made["csv"]
+    proven = {(one.code, one.item) for one in built.findings}
+    assert {("ds-proven", "ds_ciphertext"), ("key-proven", "private_key[1]")} <= proven
+    (command,) = built.commands
+    assert command.endswith(f"BLOCK_KEY3 {tmp_path / 'hmac.bin'} HMAC_DOWN_DIGITAL_SIGNATURE")
+
+
 S31_SIZES = (1024, 2048, 3072, 4096)
 
 
@@ -80,6 +125,7 @@ def made(tool: Path) -> dict[str, bytes]:
     """What the tool makes of inputs for which no image is at hand."""
     jobs = {f"s31 {bits}": job("esp32s31", bits) for bits in S31_SIZES}
     jobs["no ca"] = plain_job(ca=None)
+    jobs["csv"] = csv_job()
     jobs["c5 4096"] = job("esp32c5", 4096)
     jobs["chain"] = plain_job("chain.pem", "device.key", "ca.pem")
     return envs.run_jobs(tool, jobs)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from espcert import encoding, keypairs
 from espcert.chips import Chip
 from espcert.efuse import KEY_LENGTH, EfuseDump, KeyBlock
 from espcert.errors import RefusedError, UsageError
@@ -108,14 +109,19 @@ class KeyFile:
 UNNAMED: Final = KeyFile("<key file>")
 
 
-def hex_key_file(name: str) -> KeyFile:
-    """An HMAC key in hexadecimal digits; espefuse takes 32 bytes."""
+def hmac_key_file(name: str, data: bytes) -> KeyFile:
+    """The file of an HMAC key; espefuse takes 32 bytes, not hexadecimal digits."""
+    if len(data) == KEY_LENGTH:
+        return KeyFile(name)
     ready = f"{name}.bin"
     return KeyFile(ready, f"(umask 077; xxd -r -p {shlex.quote(name)} {shlex.quote(ready)})")
 
 
-def converted_key_file(name: str, *, der: bool) -> KeyFile:
-    """A private key in DER or under a password; espefuse takes PEM without one."""
+def ecdsa_key_file(name: str, data: bytes) -> KeyFile:
+    """The file of a private key; espefuse takes PEM without a password."""
+    der = encoding.encoding_of(data) != encoding.PEM
+    if not der and not keypairs.is_encrypted(data):
+        return KeyFile(name)
     ready = f"{name}.plain.pem"
     form = " -inform DER" if der else ""
     return KeyFile(ready, f"openssl pkey{form} -in {shlex.quote(name)} -out {shlex.quote(ready)}")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from espcert import encoding, hmac_peripheral, keypairs
+from espcert import encoding, hmac_peripheral, keypairs, official_form
 from espcert.burning import DS_PURPOSE, HMAC_UP, UNNAMED, Burn, KeyFile, ecdsa_burn, hmac_burn
 from espcert.chips import CHIPS, DS_RSA_BITS, Chip
 from espcert.errors import RefusedError, UsageError
@@ -58,7 +58,9 @@ class PlainKey:
     def place(self, chip: Chip | None) -> Placed:  # noqa: ARG002 - every chip reads it
         """PRIV_KEY alone. Raises UsageError for what is no key."""
         private = _loaded(self.data, self.password, self.index)
-        entry = NewEntry(tlv.TYPE_PRIVATE_KEY, self.index, 0, stored_form(private, self.data))
+        pem = encoding.encoding_of(self.data) == encoding.PEM
+        data = official_form.key_form(private, pem=pem)
+        entry = NewEntry(tlv.TYPE_PRIVATE_KEY, self.index, 0, data)
         return Placed((), (entry,), (), private.public_key())
 
 
@@ -166,23 +168,6 @@ class DerivedKey:
 
 
 Key = PlainKey | DsKey | EcdsaKey | DerivedKey
-
-
-def stored_form(private: SigningKey, given: bytes) -> bytes:
-    """A private key as the official tool stores it: PKCS#1 or SEC1, PEM with one NUL, or DER.
-
-    The encoding is that of the file. Source: esp_secure_cert_mgr 2296511,
-    esp_secure_cert_helper.py, load_private_key.
-    """
-    from cryptography.hazmat.primitives import serialization
-
-    pem = encoding.encoding_of(given) == encoding.PEM
-    data = private.private_bytes(
-        serialization.Encoding.PEM if pem else serialization.Encoding.DER,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
-    return data + b"\0" if pem else data
 
 
 def _loaded(data: bytes, password: bytes | None, index: int) -> SigningKey:

@@ -14,6 +14,7 @@ from espcert.cli import build_options as options
 from espcert.cli import common, proof
 from espcert.cli.build_options import Asked
 from espcert.cli.common import ChipOption, JsonOption, QuietOption
+from espcert.cli.opening_options import FilesRootOption
 from espcert.cli.proof import AtOption, CaOption, KeyPasswordOption
 from espcert.errors import UsageError
 
@@ -40,6 +41,7 @@ def command(
     salt: options.SaltOption = None,
     efuse_key_id: options.KeyIdOption = None,
     user_data: options.UserDataOption = None,
+    files_root: FilesRootOption = None,
     public_key_out: options.PublicKeyOption = None,
     size: options.SizeOption = None,
     no_integrity: options.NoIntegrityOption = False,
@@ -54,7 +56,7 @@ def command(
     """Make a partition from certificates and keys, proven before OUT appears."""
     asked = Asked(
         csv, device_cert, ca_cert or [], private_key, key_password, ds_hmac_key, new_hmac_key,
-        ecdsa_peripheral, hmac_derived, hmac_key, salt, efuse_key_id, user_data or [],
+        ecdsa_peripheral, hmac_derived, hmac_key, salt, efuse_key_id, user_data or [], files_root,
     )  # fmt: skip
     wanted = _Wanted(output, new_hmac_key, public_key_out, dry_run, force, as_json, quiet)
     limits = _Limits(chip, size, not no_integrity, ca or [], at)
@@ -93,11 +95,14 @@ def _build(name: str, asked: Asked, limits: _Limits, wanted: _Wanted) -> int:
     """Read, build, write and print. The exit code."""
     from espcert import building
 
-    mode = options.mode_of(asked)
+    mode = None if asked.csv else options.mode_of(asked)
+    if asked.csv:
+        options.check_beside_csv(asked)
     _check_files([*asked.read, *limits.ca], wanted)
     new_key = os.urandom(32) if asked.new_hmac_key is not None else None
+    parts = _csv_parts(asked, new_key, wanted) if asked.csv else list(_parts(asked, mode, new_key))
     built = building.build(
-        list(_parts(asked, mode, new_key)),
+        parts,
         chip=limits.chip,
         size=limits.size,
         integrity=limits.integrity,
@@ -159,6 +164,7 @@ def _user_data(text: str) -> tuple[str, str]:
 
 def _key(asked: Asked, mode: str, new_key: bytes | None) -> Part:
     from espcert import key_storage
+    from espcert.burning import ecdsa_key_file
 
     key_id = asked.efuse_key_id or 0
     if mode == options.DERIVED:
@@ -172,7 +178,7 @@ def _key(asked: Asked, mode: str, new_key: bytes | None) -> Part:
         key, file = _hmac_key("--ds-hmac-key", asked.ds_hmac_key, asked.new_hmac_key, new_key)
         return key_storage.DsKey(data, key, key_id, password, hmac_file=file)
     if mode == options.ECDSA:
-        return key_storage.EcdsaKey(data, key_id, password, file=_ecdsa_file(name, data))
+        return key_storage.EcdsaKey(data, key_id, password, file=ecdsa_key_file(name, data))
     return key_storage.PlainKey(data, password)
 
 
@@ -180,25 +186,33 @@ def _hmac_key(
     option: str, name: str | None, new_file: Path | None, new_key: bytes | None
 ) -> tuple[bytes, KeyFile]:
     """The HMAC key, and how commands name its file."""
-    from espcert.burning import KeyFile, hex_key_file
+    from espcert.burning import KeyFile, hmac_key_file
 
     if new_key is not None:
         return new_key, KeyFile(str(new_file))
     assert name is not None
     key = proof.read_hmac_key(option, name)
-    raw = len(proof.read_file(option, name)) == len(key)
-    return key, KeyFile(name) if raw else hex_key_file(name)
+    return key, hmac_key_file(name, proof.read_file(option, name))
 
 
-def _ecdsa_file(name: str, data: bytes) -> KeyFile:
-    """How commands name a private key's file, which espefuse takes as PEM without a password."""
-    from espcert import encoding, keypairs
-    from espcert.burning import KeyFile, converted_key_file
+def _csv_parts(asked: Asked, new_key: bytes | None, wanted: _Wanted) -> list[Part]:
+    """The material that the rows of a CSV name."""
+    from espcert import csv_order
+    from espcert.confined import Folder
 
-    der = encoding.encoding_of(data) != encoding.PEM
-    if der or keypairs.is_encrypted(data):
-        return converted_key_file(name, der=der)
-    return KeyFile(name)
+    name = asked.csv or ""
+    root = asked.files_root or Path(name).parent
+    if not root.is_dir():
+        raise UsageError("not-found", f"--files-root {root}: no such directory")
+    data, folder = proof.read_file("CSV", name), Folder(root)
+    hmac = None
+    if asked.ds_hmac_key is not None or new_key is not None:
+        hmac = _hmac_key("--ds-hmac-key", asked.ds_hmac_key, asked.new_hmac_key, new_key)
+    password = None if asked.key_password is None else proof.read_password(asked.key_password)
+    parts = csv_order.parts(data, folder, hmac=hmac, password=password)
+    for path in wanted.files:
+        files.refuse_input_as_output(folder.inputs, path)
+    return parts
 
 
 # --- What is written and printed -----------------------------------------------------------------

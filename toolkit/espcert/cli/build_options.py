@@ -164,6 +164,7 @@ class Asked(NamedTuple):
     salt: str | None
     efuse_key_id: int | None
     user_data: list[str]
+    files_root: Path | None
 
     @property
     def read(self) -> list[str]:
@@ -172,6 +173,25 @@ class Asked(NamedTuple):
         keys = (self.ds_hmac_key, self.hmac_key, self.salt)
         data = [text.partition("=")[2] for text in self.user_data]
         return [name for name in (*named, *keys, *self.ca_certs, *data) if name]
+
+
+def check_beside_csv(asked: Asked) -> None:
+    """Raise UsageError for options that name material beside a CSV, which names all of it."""
+    for option, value in (
+        ("--device-cert", asked.device_cert),
+        ("--ca-cert", asked.ca_certs),
+        ("--private-key", asked.private_key),
+        ("--ecdsa-peripheral", asked.ecdsa_peripheral),
+        ("--hmac-derived", asked.hmac_derived),
+        ("--hmac-key", asked.hmac_key),
+        ("--salt", asked.salt),
+        ("--efuse-key-id", asked.efuse_key_id is not None),
+        ("--user-data", asked.user_data),
+    ):
+        if value:
+            raise _bad(f"{option} beside a CSV: the CSV names all material")
+    if asked.ds_hmac_key is not None and asked.new_hmac_key is not None:
+        raise _bad("--ds-hmac-key and --new-hmac-key exclude each other")
 
 
 def mode_of(asked: Asked) -> str | None:
@@ -213,6 +233,8 @@ def _require_no_mode(asked: Asked) -> None:
             )
     if asked.key_password is not None and asked.private_key is None:
         raise _bad("--key-password-file needs --private-key")
+    if asked.files_root is not None:
+        raise _bad("--files-root needs a CSV")
 
 
 def _check_key(asked: Asked, mode: str, option: str) -> None:
