@@ -74,6 +74,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "whole.bin").write_bytes(flash)
     shutil.copy(ROOT / "fixtures" / "images" / "tlv_ds_c3.bin", directory / "ds.bin")
     shutil.copy(ROOT / "fixtures" / "inputs" / "hmac_key.bin", directory / "hmac_key.bin")
+    for name in ("device.pem", "device.key", "ca.pem"):
+        shutil.copy(ROOT / "fixtures" / "inputs" / f"rsa_{name}", directory / name)
     tools = directory / "bin"
     tools.mkdir()
     for name, code in (("esptool", ESPTOOL), ("pipx", PIPX), ("uvx", UVX)):
