@@ -92,6 +92,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "fixtures" / "inputs" / "sign_p256.key", directory / "sign.key")
     public = ROOT / "fixtures" / "verify" / "inputs" / "sign_p256.pub.pem"
     shutil.copy(public, directory / "sign.pub")
+    for name in ("device.pem", "device.key", "ca.pem"):
+        shutil.copy(ROOT / "fixtures" / "inputs" / f"rsa_{name}", directory / name)
     tools = directory / "bin"
     tools.mkdir()
     for name, code in (("esptool", ESPTOOL), ("pipx", PIPX), ("uvx", UVX), ("openssl", OPENSSL)):

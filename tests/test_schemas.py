@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 import espcert
 from espcert import (
+    building,
     comparison,
     conversion,
     detection,
@@ -255,6 +256,14 @@ def signed_every_type() -> signing.Signing:
     return espcert.sign(reading, [key], espcert.SigningOptions(accept=signing.ACCEPTED_HERE))
 
 
+def built_sample() -> building.Built:
+    """A partition with a key to burn, into two blocks."""
+    inputs = FIXTURES / "verify" / "inputs"
+    certificate, key = ((inputs / f"p384.{end}").read_bytes() for end in ("pem", "key"))
+    parts: list[building.Part] = [espcert.Stored("device_cert", certificate)]
+    return espcert.build([*parts, espcert.EcdsaKey(key, 1)], chip="esp32p4")
+
+
 def samples() -> dict[str, Object]:
     """A valid object of each schema, with every kind of item that has fields of its own."""
     every = FIXED["images/tlv_every_type.bin"]
@@ -267,6 +276,7 @@ def samples() -> dict[str, Object]:
         "inspect": inspection.to_json(reading),
         "verify": verification.to_json(refused, espcert.verify(refused), "ok"),
         "migrate": migration.to_json(espcert.migrate(refused), None),
+        "build": building.to_json(built_sample(), None),
         "convert": conversion.to_json(espcert.convert(refused, "nvs"), None),
         "diff": comparison.to_json(espcert.compare(reading, refused)),
         "partitions": flash_table.to_json(flash_table.FlashTable(listed, b"")),
@@ -374,6 +384,16 @@ def test_a_written_output_has_a_digest_and_no_error() -> None:
     assert errors("migrate", found | {"output_sha256": None})
     assert errors("migrate", found | {"output": None})
     assert errors("migrate", found | {"items": []})
+
+
+def test_a_partition_that_was_built_has_a_digest_and_items() -> None:
+    found = as_printed(Path("x"), building.to_json(built_sample(), "out.bin"))
+    assert errors("build", found) == []
+    assert errors("build", found | {"output_sha256": None})
+    assert errors("build", found | {"output": None})
+    assert errors("build", found | {"items": []})
+    assert errors("build", found | {"layout": "nvs"})
+    assert errors("build", found | {"efuse_commands": [""]})
 
 
 def test_detect_without_layout_has_a_reason() -> None:

@@ -1,8 +1,8 @@
 """The decrypted parameters of an RSA key for the Digital Signature (DS) peripheral.
 
 Three large numbers (private exponent Y, modulus M, and Rb), a digest, the constants M' and L, and
-eight bytes of padding. The bytes are described in `ksy/esp_ds_block.ksy`. To decrypt them is the
-caller's business. Sources: ESP-IDF 102122904ad, esp_ds.h; esp_secure_cert_mgr 2296511,
+eight bytes of padding. The bytes are described in `ksy/esp_ds_block.ksy`. To encrypt and decrypt
+them is the caller's business. Sources: ESP-IDF 102122904ad, esp_ds.h; esp_secure_cert_mgr 2296511,
 configure_ds.py, calculate_rsa_ds_params.
 """
 
@@ -67,10 +67,37 @@ def read(plaintext: bytes) -> DsBlock:
     )
 
 
+def write(modulus: int, private_exponent: int, iv: bytes, max_bits: int) -> bytes:
+    """The parameters of a key as they are encrypted, with an IV of 16 bytes.
+
+    `max_bits` are those of the largest key of the chip: 3072 or 4096. Raises FormatError where
+    the peripheral cannot have such a key: it is larger, or its modulus is even.
+    """
+    if max_bits not in DS_MAX_BITS.values():
+        sizes = " or ".join(map(str, DS_MAX_BITS.values()))
+        raise FormatError(NAME, expected=f"chips with keys of up to {sizes} bits", found="others")
+    r_squared, m_prime = expected_r_squared(modulus), expected_m_prime(modulus)
+    if r_squared is None or m_prime is None or modulus.bit_length() > max_bits:
+        found = f"one of {modulus.bit_length()} bits that is {'odd' if modulus % 2 else 'even'}"
+        raise FormatError(NAME, expected=f"an odd modulus of at most {max_bits} bits", found=found)
+    if not 0 < private_exponent < modulus:
+        expected = "a private exponent between 0 and the modulus"
+        raise FormatError(NAME, expected=expected, found="another")
+    size = max_bits // 8
+    large = (private_exponent, modulus, r_squared)
+    numbers = b"".join(number.to_bytes(size, "little") for number in large)
+    words = _words_of(m_prime, expected_length(modulus))
+    return numbers + hashlib.sha256(numbers + words + iv).digest() + words + BETA
+
+
 def expected_digest(block: DsBlock, iv: bytes) -> bytes:
     """The digest that the peripheral computes: SHA-256 of Y, M, Rb, M', L and the IV."""
-    words = block.m_prime.to_bytes(4, "little") + block.length.to_bytes(4, "little")
+    words = _words_of(block.m_prime, block.length)
     return hashlib.sha256(block.numbers + words + iv).digest()
+
+
+def _words_of(m_prime: int, length: int) -> bytes:
+    return m_prime.to_bytes(4, "little") + length.to_bytes(4, "little")
 
 
 def expected_r_squared(modulus: int) -> int | None:

@@ -154,3 +154,54 @@ def test_a_block_shows_nothing_of_itself(vector: Vector) -> None:
     assert repr(block) == str(block) == "DsBlock()"
     with pytest.raises(dataclasses.FrozenInstanceError):
         block.modulus = 0  # type: ignore[misc]
+
+
+# --- Writing -----------------------------------------------------------------------------------
+
+
+@each_vector
+def test_what_is_written_is_what_esp_idf_made(vector: Vector) -> None:
+    known = vector.parameters
+    written = ds_block.write(known.m, known.y, vector.iv, 8 * known.size)
+    assert written == known.plaintext(vector.iv) == plaintext_of(vector)
+
+
+@given(
+    st.sampled_from((3072, 4096)),
+    st.integers(2, 127).map(lambda words: 32 * words),
+    st.integers(1, 2**4096),
+    st.binary(min_size=16, max_size=16),
+)
+def test_what_is_written_is_read_again(max_bits: int, bits: int, seed: int, iv: bytes) -> None:
+    modulus = seed % 2 ** (bits - 1) | 2 ** (bits - 1) | 1
+    exponent = seed % (modulus - 1) + 1
+    if bits > max_bits:
+        with pytest.raises(FormatError):
+            ds_block.write(modulus, exponent, iv, max_bits)
+        return
+    block = ds_block.read(ds_block.write(modulus, exponent, iv, max_bits))
+    assert (block.modulus, block.private_exponent, block.max_bits) == (modulus, exponent, max_bits)
+    assert block.digest == ds_block.expected_digest(block, iv)
+    known = parameters(max_bits // 8, modulus, exponent)
+    assert (block.r_squared, block.m_prime, block.length) == known[3:6]
+    assert block.beta == ds_block.BETA
+
+
+@pytest.mark.parametrize(
+    ("modulus", "exponent", "max_bits", "expected"),
+    [
+        (2**3071 + 2, 3, 3072, "an odd modulus"),
+        (2**3072 + 1, 3, 3072, "of at most 3072 bits"),
+        (0, 3, 3072, "an odd modulus"),
+        (2**2047 + 1, 0, 3072, "a private exponent"),
+        (2**2047 + 1, 2**2047 + 1, 3072, "a private exponent"),
+        (2**2047 + 1, -1, 4096, "a private exponent"),
+        (2**2047 + 1, 3, 2048, "3072 or 4096"),
+    ],
+)
+def test_what_no_peripheral_takes_is_not_written(
+    modulus: int, exponent: int, max_bits: int, expected: str
+) -> None:
+    with pytest.raises(FormatError, match=expected) as caught:
+        ds_block.write(modulus, exponent, bytes(16), max_bits)
+    assert str(2**2047 + 1) not in str(caught.value)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.official.test_official_tool import fixture, tool, used
+from tests.official.test_official_tool import fixture, used
 from tests.support import FIXTURES, IMAGES, fixture_truth, real_image
 
 import espcert
@@ -17,8 +17,6 @@ from espcert.opening import open_image
 from espcert_formats import tlv
 from espcert_formats.errors import FormatError
 from espcert_formats.items import SEALS, Contents, Item
-
-__all__ = ["tool"]
 
 INPUTS = FIXTURES / "inputs"
 FIXTURE_NAMES = [Path(row["file"]).stem for row in fixture_truth()]

@@ -45,6 +45,27 @@ def test_a_ds_key_opens_with_no_other_key(vector: Vector) -> None:
         assert all(opened[i : i + 16] != right[i : i + 16] for i in range(0, len(right), 16))
 
 
+@each_vector
+def test_a_ds_key_is_sealed_as_esp_idf_seals_it(vector: Vector) -> None:
+    parameters = vector.parameters.plaintext(vector.iv)
+    assert hmac_peripheral.seal_ds(vector.key, vector.iv, parameters) == vector.ciphertext
+
+
+@given(
+    st.binary(min_size=32, max_size=32),
+    st.binary(min_size=16, max_size=16),
+    st.integers(0, 99).flatmap(lambda n: st.binary(min_size=16 * n, max_size=16 * n)),
+)
+def test_a_sealed_ds_key_opens(key: bytes, iv: bytes, data: bytes) -> None:
+    assert hmac_peripheral.open_ds(key, iv, hmac_peripheral.seal_ds(key, iv, data)) == data
+
+
+@pytest.mark.parametrize(("iv", "length"), [(15, 16), (17, 16), (0, 16), (16, 15)])
+def test_a_ds_key_of_other_lengths_is_not_sealed(iv: int, length: int) -> None:
+    with pytest.raises(ValueError, match=r"block length|IV size"):
+        hmac_peripheral.seal_ds(KEY, bytes(iv), bytes(length))
+
+
 @pytest.mark.parametrize("iv", [0, 1, 15, 17, 32])
 def test_an_iv_of_another_length_opens_nothing(iv: int) -> None:
     assert hmac_peripheral.open_ds(KEY, bytes(iv), bytes(32)) == b""

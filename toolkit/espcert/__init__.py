@@ -16,12 +16,14 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from espcert.building import Built, Stored, build
     from espcert.comparison import Comparison, compare
     from espcert.conversion import Conversion
     from espcert.detection import Reading, detect
     from espcert.errors import EspcertError, FileError, RefusedError, UnreadableError, UsageError
     from espcert.findings import Finding
     from espcert.image import Image, locate
+    from espcert.key_storage import DerivedKey, DsKey, EcdsaKey, PlainKey
     from espcert.library import (
         convert,
         inspect,
@@ -41,9 +43,13 @@ if TYPE_CHECKING:
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "Built": "espcert.building",
     "Comparison": "espcert.comparison",
     "Contents": "espcert_formats.items",
     "Conversion": "espcert.conversion",
+    "DerivedKey": "espcert.key_storage",
+    "DsKey": "espcert.key_storage",
+    "EcdsaKey": "espcert.key_storage",
     "EspcertError": "espcert.errors",
     "FileError": "espcert.errors",
     "Finding": "espcert.findings",
@@ -51,13 +57,16 @@ _HOMES: Final = {
     "Item": "espcert_formats.items",
     "Migration": "espcert.migration",
     "Options": "espcert.migration",
+    "PlainKey": "espcert.key_storage",
     "Reading": "espcert.detection",
     "RefusedError": "espcert.errors",
     "Signer": "espcert.signers",
     "Signing": "espcert.signing",
     "SigningOptions": "espcert.signing",
+    "Stored": "espcert.building",
     "UnreadableError": "espcert.errors",
     "UsageError": "espcert.errors",
+    "build": "espcert.building",
     "compare": "espcert.comparison",
     "convert": "espcert.library",
     "detect": "espcert.detection",
@@ -75,9 +84,13 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "Built",
     "Comparison",
     "Contents",
     "Conversion",
+    "DerivedKey",
+    "DsKey",
+    "EcdsaKey",
     "EspcertError",
     "FileError",
     "Finding",
@@ -85,14 +98,17 @@ __all__ = [
     "Item",
     "Migration",
     "Options",
+    "PlainKey",
     "Reading",
     "RefusedError",
     "Signer",
     "Signing",
     "SigningOptions",
+    "Stored",
     "UnreadableError",
     "UsageError",
     "__version__",
+    "build",
     "compare",
     "convert",
     "detect",

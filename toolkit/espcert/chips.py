@@ -5,7 +5,9 @@ Sources, ESP-IDF 102122904ad and esptool 5.6.0:
   SOC_RSA_MAX_BIT_LEN, SOC_HMAC_SUPPORTED, SOC_ECDSA_SUPPORTED, SOC_ECDSA_SUPPORT_CURVE_P384);
 - key blocks: components/efuse/<chip>/include/esp_efuse_chip.h (EFUSE_BLK_KEY0,
   EFUSE_BLK_KEY_MAX) and espefuse/efuse/<chip>/mem_definition.py (EfuseDefineBlocks);
-- fields of BLOCK0: espefuse/efuse_defs/<chip>.yaml (KEY_PURPOSE_n, RD_DIS).
+- fields of BLOCK0: espefuse/efuse_defs/<chip>.yaml (KEY_PURPOSE_n, RD_DIS);
+- blocks that are not for ECDSA: soc_caps.h (SOC_EFUSE_BLOCK9_KEY_PURPOSE_QUIRK) and
+  espefuse/efuse/<chip>/fields.py (EfuseKeyPurposeField.save).
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Chip(NamedTuple):
     `block_lengths` are the bytes of BLOCK0, BLOCK1 and so on, in which BLOCK_KEY0 is number
     `first_key_block`. In BLOCK0, by key number: `purpose_bits` (KEY_PURPOSE_n; () where the chip
     has no such field) and `read_disable` (not 0: the block cannot be read).
-    `purposes` are the numbers of KEY_PURPOSES that the chip knows.
+    `purposes` are the numbers of KEY_PURPOSES that the chip knows; `not_for_ecdsa` are numbers of
+    key blocks that cannot hold a key for the ECDSA peripheral.
 
     A chip whose KEY_PURPOSE_n grew from 4 to 5 bits in revision 3.0 has the fifth in `fifth_bits`;
     `major_revision`, low part first, lies in BLOCK1. Before 3.0 those bits mean something else.
@@ -45,6 +48,7 @@ class Chip(NamedTuple):
     hmac: bool = False
     ecdsa_curves: tuple[str, ...] = ()
     purposes: frozenset[int] = frozenset()
+    not_for_ecdsa: frozenset[int] = frozenset()
     purpose_bits: tuple[Bits, ...] = ()
     key_blocks: int = 6
     first_key_block: int = 4
@@ -170,6 +174,7 @@ CHIPS: Final = {
             hmac=True,
             ecdsa_curves=_P192_P256,
             purposes=_H2_H21,
+            not_for_ecdsa=frozenset({5}),
             purpose_bits=SHARED_PURPOSE_BITS,
         ),
         Chip(

@@ -248,7 +248,7 @@ def data_of(row: Row, folder: Folder) -> bytes:
 
     Raises UnreadableError where they are not what `data_type` says or the tool refuses them.
     """
-    given = _given(row, folder)
+    given = given_bytes(row, folder)
     if row.flags is not None:
         return given
     if row.type in _CERTIFICATES:
@@ -258,7 +258,8 @@ def data_of(row: Row, folder: Folder) -> bytes:
     return given
 
 
-def _given(row: Row, folder: Folder) -> bytes:
+def given_bytes(row: Row, folder: Folder) -> bytes:
+    """What `data_value` stands for. Raises UnreadableError where it is not as `data_type` says."""
     if row.data_type == FILE:
         return folder.read(row.data_value, row.name)
     try:

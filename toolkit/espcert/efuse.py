@@ -60,7 +60,8 @@ class KeyBlock:
 
     `key` is in memory order, as an HMAC key file has it; None where the block is not readable.
     A QEMU image shows the key of a block that is `read_protected` on the module. `possible` are
-    the purposes that different chips would have, where the dump does not tell the chip.
+    the purposes that different chips would have, where the dump does not tell the chip. `origin`
+    says in words whose block it is.
     """
 
     number: int
@@ -68,6 +69,7 @@ class KeyBlock:
     key: bytes | None = field(repr=False)
     read_protected: bool = False
     possible: tuple[str, ...] = ()
+    origin: str = "the eFuse dump"
 
     @property
     def name(self) -> str:

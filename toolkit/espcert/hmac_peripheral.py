@@ -1,4 +1,4 @@
-"""What the HMAC peripheral makes of an eFuse key: keys to open and to derive other keys.
+"""What the HMAC peripheral makes of an eFuse key: keys to open, to seal and to derive others.
 
 Sources: esp_secure_cert_mgr 2296511, esp_secure_cert_tlv_read.c, esp_secure_cert_tlv_write.c,
 esp_secure_cert_crypto.c and configure_ds.py.
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 _AES_MESSAGE: Final = b"\xff" * 32
 """What the peripheral signs to make an AES key, for entries and for the DS peripheral alike.
@@ -64,13 +66,26 @@ def derive_ecdsa(hmac_key: bytes, salt: bytes) -> EllipticCurvePrivateKey | None
 
 def open_ds(hmac_key: bytes, iv: bytes, ciphertext: bytes) -> bytes:
     """The decrypted parameters of a DS key, right or not; b"" where the lengths fit no AES-CBC."""
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
     if len(iv) != _AES_BLOCK or len(ciphertext) % _AES_BLOCK:
         return b""
-    cipher = Cipher(algorithms.AES(_hmac(hmac_key, _AES_MESSAGE)), modes.CBC(iv))
-    decryptor = cipher.decryptor()
+    decryptor = _ds_cipher(hmac_key, iv).decryptor()
     return decryptor.update(ciphertext) + decryptor.finalize()
+
+
+def seal_ds(hmac_key: bytes, iv: bytes, parameters: bytes) -> bytes:
+    """The ciphertext C of a DS key's parameters (of `ds_block.write`, with the same IV).
+
+    Raises ValueError where the IV has not 16 bytes or the parameters are no whole AES blocks.
+    """
+    encryptor = _ds_cipher(hmac_key, iv).encryptor()
+    return encryptor.update(parameters) + encryptor.finalize()
+
+
+def _ds_cipher(hmac_key: bytes, iv: bytes) -> Cipher[CBC]:
+    """AES-256-CBC under the key that the peripheral makes of the eFuse key."""
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    return Cipher(algorithms.AES(_hmac(hmac_key, _AES_MESSAGE)), modes.CBC(iv))
 
 
 def _hmac(key: bytes, message: bytes) -> bytes:

@@ -170,10 +170,15 @@ def key_name(key: PublicKeyTypes | PrivateKeyTypes) -> str:
     """ "RSA 2048", "ECDSA P-256", or the library's name of other kinds of key."""
     curve = getattr(key, "curve", None)
     if curve is not None:
-        return f"ECDSA {_CURVE_NAMES.get(curve.name, curve.name)}"
+        return f"ECDSA {curve_name(curve.name)}"
     kind = type(key).__name__.lstrip("_").removesuffix("PublicKey").removesuffix("PrivateKey")
     bits = getattr(key, "key_size", None)
     return f"{kind} {bits}" if bits else kind
+
+
+def curve_name(name: str) -> str:
+    """ "P-256" for the library's "secp256r1"; other names as they are."""
+    return _CURVE_NAMES.get(name, name)
 
 
 def same_key(private: PrivateKeyTypes, public: PublicKeyTypes) -> bool:

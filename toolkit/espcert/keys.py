@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -124,6 +124,11 @@ def load_hmac_key(name: str) -> bytes:
         data = read_image(name, MAX_KEY_FILE_SIZE)
     except UnreadableError:
         raise _bad_key(name, f"over {MAX_KEY_FILE_SIZE} bytes") from None
+    return hmac_key_of(data, name)
+
+
+def hmac_key_of(data: bytes, name: str) -> bytes:
+    """The 32 bytes in the bytes of an HMAC key file. Raises UsageError for anything else."""
     key = data if len(data) == HMAC_KEY_LENGTH else _from_hex(data)
     if key is None:
         raise _bad_key(name, f"{len(data)} bytes")
@@ -154,8 +159,8 @@ def _bad_key(name: str, found: str) -> UsageError:
 # --- Problems ----------------------------------------------------------------------------------
 
 
-def _where(blocks: Iterable[KeyBlock]) -> str:
-    return f"{' and '.join(block.name for block in blocks)} of the eFuse dump"
+def _where(blocks: Sequence[KeyBlock]) -> str:
+    return f"{' and '.join(block.name for block in blocks)} of {blocks[0].origin}"
 
 
 def _missing(what: str) -> Problem:

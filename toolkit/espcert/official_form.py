@@ -40,12 +40,16 @@ def stored_key(data: bytes) -> bytes | None:
     key = None if keypairs.is_encrypted(data) else keypairs.load_private_key(data)
     if key is None:
         return None
-    encoded = quietly(lambda: _traditional(key, pem=is_pem))
-    return encoded if encoded is None or not is_pem else encoded + b"\0"
+    return quietly(lambda: key_form(key, pem=is_pem))
 
 
-def _traditional(key: PrivateKeyTypes, *, pem: bool) -> bytes:
+def key_form(key: PrivateKeyTypes, *, pem: bool) -> bytes:
+    """An RSA or EC key in PKCS#1 or SEC1: PEM with a NUL behind it, or DER.
+
+    Raises ValueError for other kinds of key.
+    """
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     encoding = Encoding.PEM if pem else Encoding.DER
-    return key.private_bytes(encoding, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    data = key.private_bytes(encoding, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return data + b"\0" if pem else data

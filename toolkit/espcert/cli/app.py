@@ -14,7 +14,17 @@ import typer
 from espcert import __version__
 from espcert.cli import common
 
-VERBS: Final = ("detect", "inspect", "verify", "migrate", "convert", "diff", "partitions", "sign")
+VERBS: Final = (
+    "detect",
+    "inspect",
+    "verify",
+    "migrate",
+    "convert",
+    "diff",
+    "partitions",
+    "build",
+    "sign",
+)
 
 app = typer.Typer(
     name="espcert",

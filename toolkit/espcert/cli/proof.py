@@ -92,7 +92,7 @@ def means(
     from espcert import verification
 
     return verification.means(
-        hmac_key=None if hmac_key is None else _hmac_key(hmac_key),
+        hmac_key=None if hmac_key is None else read_hmac_key("--hmac-key", hmac_key),
         efuse=None if efuse is None else _efuse(efuse, chip),
         ca=[read_file("--ca", name) for name in ca] if ca else None,
         at=at,
@@ -112,11 +112,12 @@ def _named(option: str) -> Iterator[None]:
         raise UsageError(error.code, f"{option} {error.message}") from error
 
 
-def _hmac_key(name: str) -> bytes:
+def read_hmac_key(option: str, name: str) -> bytes:
+    """The 32 bytes of the HMAC key file of an option."""
     from espcert.keys import load_hmac_key
 
-    _refuse_stdin("--hmac-key", name)
-    with _named("--hmac-key"):
+    _refuse_stdin(option, name)
+    with _named(option):
         return load_hmac_key(name)
 
 
@@ -129,7 +130,7 @@ def _efuse(name: str, chip: str | None) -> EfuseDump:
 
 def _refuse_stdin(option: str, name: str) -> None:
     if name == files.STDIN:
-        raise UsageError("bad-file", f"{option} -: standard input is for the image")
+        raise UsageError("bad-file", f"{option} -: a file is expected, not standard input")
 
 
 def read_file(option: str, name: str) -> bytes:
