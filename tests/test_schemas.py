@@ -26,6 +26,7 @@ from espcert import (
     verification,
 )
 from espcert.catalogue import ACCEPTABLE, CATALOGUE
+from espcert.decryption import Reader
 from espcert_formats import partition_table, tlv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -232,7 +233,7 @@ def samples() -> dict[str, Object]:
         "migrate": migration.to_json(espcert.migrate(refused), None),
         "convert": conversion.to_json(espcert.convert(refused, "nvs"), None),
         "diff": comparison.to_json(espcert.compare(reading, refused)),
-        "partitions": flash_table.to_json(flash_table.FlashTable(listed, b"")),
+        "partitions": flash_table.to_json(flash_table.FlashTable(listed, Reader(b""))),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }
     found["inspect"]["other_entries"] = []

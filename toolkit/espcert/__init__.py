@@ -22,8 +22,19 @@ if TYPE_CHECKING:
     from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
     from espcert.findings import Finding
     from espcert.image import Image, locate
-    from espcert.library import convert, inspect, open_efuse, open_hmac_key, open_image, save
+    from espcert.library import (
+        convert,
+        inspect,
+        open_efuse,
+        open_flash_key,
+        open_hmac_key,
+        open_image,
+        open_nvs_hmac_key,
+        open_nvs_keys,
+        save,
+    )
     from espcert.migration import Migration, Options, migrate
+    from espcert.opening import Opening
     from espcert.verification import verify
     from espcert_formats.items import Contents, Item
 
@@ -39,6 +50,7 @@ _HOMES: Final = {
     "Image": "espcert.image",
     "Item": "espcert_formats.items",
     "Migration": "espcert.migration",
+    "Opening": "espcert.opening",
     "Options": "espcert.migration",
     "Reading": "espcert.detection",
     "UnreadableError": "espcert.errors",
@@ -50,8 +62,11 @@ _HOMES: Final = {
     "locate": "espcert.image",
     "migrate": "espcert.migration",
     "open_efuse": "espcert.library",
+    "open_flash_key": "espcert.library",
     "open_hmac_key": "espcert.library",
     "open_image": "espcert.library",
+    "open_nvs_hmac_key": "espcert.library",
+    "open_nvs_keys": "espcert.library",
     "save": "espcert.library",
     "verify": "espcert.verification",
 }
@@ -66,6 +81,7 @@ __all__ = [
     "Image",
     "Item",
     "Migration",
+    "Opening",
     "Options",
     "Reading",
     "UnreadableError",
@@ -78,8 +94,11 @@ __all__ = [
     "locate",
     "migrate",
     "open_efuse",
+    "open_flash_key",
     "open_hmac_key",
     "open_image",
+    "open_nvs_hmac_key",
+    "open_nvs_keys",
     "save",
     "verify",
 ]

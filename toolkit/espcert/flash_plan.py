@@ -9,7 +9,6 @@ from pathlib import Path
 from espcert.errors import UsageError
 from espcert.flashing import Flashing
 from espcert.migration import Migration
-from espcert_formats import partition_table
 from espcert_formats.flash import SECTOR
 
 BACKUP_PARTITION = "backup-partition.bin"
@@ -20,11 +19,18 @@ def plan(migration: Migration, written: str, table_file: str | None = None) -> s
     """A shell script, or None where the partition's place in flash is not known.
 
     `written` is the file that was written, `table_file` that of the new table, where it was.
-    Raises UsageError where the commands need a file of the new table and there is none.
+    Raises UsageError where the commands need a file of the new table and there is none, and where
+    the flash is encrypted and what was written is not.
     """
     flashing, table = migration.flashing, migration.reading.image.table
     if flashing is None or table is None:
         return None
+    used = migration.reading.image.encryption
+    if used is not None and used.of_flash and not flashing.sealed:
+        raise UsageError(
+            "encrypted-output",
+            "--plan-out: the flash is encrypted; --encrypt-output makes what its commands write",
+        )
     if migration.partition_only and table_file is None and flashing.after != flashing.before:
         raise UsageError(
             "no-table", "--plan-out: the row of the table changes; --table-out FILE.bin is needed"
@@ -81,11 +87,13 @@ def _cut(source: str, target: str, offset: int, size: int) -> str:
     return f"dd {names} bs={SECTOR} skip={offset // SECTOR} count={-(-size // SECTOR)}"
 
 
-def table_csv(table: bytes) -> str:
-    """A binary table as the CSV of gen_esp32part.py."""
+def table_csv(migration: Migration) -> str:
+    """The new table as the CSV of gen_esp32part.py: text, which is never encrypted."""
     from espcert.migration import table_line
 
-    found = partition_table.read(table)
-    assert found is not None
-    rows = "".join(f"{table_line(row)}\n" for row in found.rows)
+    flashing, table = migration.flashing, migration.reading.image.table
+    assert flashing is not None
+    assert table is not None
+    becomes = [flashing.after if row == flashing.before else row for row in table.rows]
+    rows = "".join(f"{table_line(row)}\n" for row in becomes)
     return f"# Name, Type, SubType, Offset, Size, Flags\n{rows}"

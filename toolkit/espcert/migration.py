@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from espcert import checks, detection, inspection, table_faults, verification
+from espcert import checks, detection, encrypted_output, inspection, table_faults, verification
 from espcert import image as images
 from espcert.catalogue import ERROR, INFO
 from espcert.checks import structure
@@ -16,7 +16,8 @@ from espcert.comparison import material
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
 from espcert.findings import SEVERITIES, Finding, item_name
-from espcert.flashing import Flashing, new_row, place
+from espcert.flashing import Flashing, change, new_row, place
+from espcert.image import Image
 from espcert.mending import mends
 from espcert.selection import Loss, select
 from espcert.settlement import ASKED_AGAIN, require_acceptable, settle
@@ -47,7 +48,8 @@ class Options:
     `device_cert` and `ca_cert` are certificate files (PEM or DER) that the source may lack.
     `means` (of `verification.means`) prove source and result; without them `chip` and `at` do.
     `partition_only` makes of a whole flash image the partition alone, `encrypted` sets or clears
-    that flag of its row.
+    that flag of its row. `encrypt_output` encrypts what is written with the image's own flash
+    encryption key, for where it will lie.
     """
 
     size: int | None = None
@@ -60,6 +62,7 @@ class Options:
     means: Means | None = None
     partition_only: bool = False
     encrypted: bool | None = None
+    encrypt_output: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
@@ -77,7 +80,8 @@ class Migration:
 
     `size` is its size in bytes, `kept` and `supplied` count the items that it holds of the source
     and of the certificate files. `findings` are errors and warnings, `proven` says of each
-    key of the result whether it is proven.
+    key of the result whether it is proven. `sealed` is the partition as it will lie in encrypted
+    flash, where it is written alone and encrypted.
     """
 
     reading: Reading
@@ -93,10 +97,18 @@ class Migration:
     flashing: Flashing | None = None
     chip: str | None = None
     partition_only: bool = False
+    sealed: bytes | None = field(default=None, repr=False)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the partition is written under flash encryption."""
+        return self.sealed is not None or bool(self.flashing and self.flashing.partition_sealed)
 
     @property
     def file(self) -> bytes | None:
         """What is written: the partition, or the whole flash image that holds it now."""
+        if self.sealed is not None:
+            return self.sealed
         if self.flashing is None or self.partition_only:
             return self.output
         return self.flashing.data
@@ -141,10 +153,8 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     found += _new_in_result(after, before, options)
     if _errors(found):
         return _refused(reading, found, size)
-    flashing = _flashed(reading, output, options)
-    if flashing and not options.partition_only and flashing.after != flashing.before:
-        rows = f"{table_line(flashing.before)} → {table_line(flashing.after)}"
-        plan.changes.append(f"partition table: {rows}")
+    flashing, sealed = _flashed(reading, output, options), _sealed(reading, output, options)
+    plan.changes += _in_flash(reading.image, options, flashing, sealed)
     return Migration(
         reading,
         output,
@@ -154,6 +164,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
         size,
         flashing=flashing,
         partition_only=options.partition_only,
+        sealed=sealed,
         chip=given.chip.name if given.chip else None,
         size_given=options.size is not None or reading.image.row is not None,
         kept=len(plan.selection.material) - len(plan.selection.supplied),
@@ -165,6 +176,12 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
 def _size_for(reading: Reading, options: Options) -> int:
     """Bytes of the new partition: in a flash image the table says how many."""
     image, source = reading.image, reading.require()
+    encrypted_output.check(
+        image,
+        wanted=options.encrypt_output,
+        partition_only=options.partition_only,
+        flag=options.encrypted,
+    )
     if image.container != images.FLASH:
         return partition_size(source, options.size)
     if options.size is not None and not options.partition_only:
@@ -189,7 +206,29 @@ def _flashed(reading: Reading, output: bytes, options: Options) -> Flashing | No
         fits = row is not None and row.size == len(output) == len(image.partition)
         if not fits or any(table_faults.faults(image)):
             return None
-    return place(image, output, options.encrypted)
+        if image.encryption is not None and image.encryption.of_flash != options.encrypt_output:
+            return change(image, options.encrypted)
+    return place(image, output, options.encrypted, seal=options.encrypt_output)
+
+
+def _sealed(reading: Reading, output: bytes, options: Options) -> bytes | None:
+    """The partition encrypted for its address, where it is written alone."""
+    alone = options.partition_only or reading.image.container != images.FLASH
+    if not alone or not options.encrypt_output:
+        return None
+    return encrypted_output.seal(reading.image, output)
+
+
+def _in_flash(
+    image: Image, options: Options, flashing: Flashing | None, sealed: bytes | None
+) -> Iterator[str]:
+    """What changes in flash besides the partition's contents: its encryption and its row."""
+    encrypted = sealed is not None or (flashing is not None and flashing.partition_sealed)
+    wanted = options.encrypt_output
+    yield from encrypted_output.changes(image, wanted=wanted, encrypted=encrypted)
+    if flashing and not options.partition_only and flashing.after != flashing.before:
+        rows = f"{table_line(flashing.before)} → {table_line(flashing.after)}"
+        yield f"partition table: {rows}"
 
 
 def _refused(reading: Reading, found: Iterable[Finding], size: int) -> Migration:
@@ -394,11 +433,14 @@ def wanted_line(migration: Migration) -> str:
     Source: esp_secure_cert_mgr 2296511, esp_secure_cert_map_partition (type 0x3F, this label).
     """
     row = migration.reading.image.row
-    if migration.flashing is not None:
-        return table_line(migration.flashing.after)
     if row is not None:
-        return table_line(new_row(row))
+        return table_line(wanted_row(migration, row))
     return f"{kinds.LABEL}, {kinds.TYPE_SECURE_CERT:#x}, 0x06, <offset>, {migration.size:#x},"
+
+
+def wanted_row(migration: Migration, row: Row) -> Row:
+    """What a row of the partition table becomes."""
+    return new_row(row) if migration.flashing is None else migration.flashing.after
 
 
 def flash_command(migration: Migration, written: str | None) -> str | None:
@@ -410,7 +452,10 @@ def flash_command(migration: Migration, written: str | None) -> str | None:
         return None
     chip = migration.chip or "auto"
     offset = row.offset if migration.partition_only else 0
-    return f"esptool --chip {chip} write-flash {offset:#x} {shlex.quote(written)}"
+    used = migration.reading.image.encryption
+    in_plain = used is not None and used.partition and not migration.encrypted
+    how = " --encrypt" if in_plain and wanted_row(migration, row).encrypted else ""
+    return f"esptool --chip {chip} write-flash{how} {offset:#x} {shlex.quote(written)}"
 
 
 def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
@@ -423,6 +468,7 @@ def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
     return detection.to_json(migration.reading) | {
         "output": output,
         "output_sha256": None if written is None else sha256(written),
+        "output_encrypted": migration.encrypted,
         "items": inspection.items_to_json(migration.contents) if migration.contents else [],
         "findings": [finding.to_json() for finding in migration.findings],
         "changes": list(migration.changes),
