@@ -186,6 +186,7 @@ def random_entropy(length: int) -> float:
 
 
 def _twin_blocks(data: bytes) -> int:
-    """How many 32-byte blocks consist of the same 16 bytes twice."""
+    """How many 32-byte blocks consist of the same 16 bytes twice; those of one value are fill."""
     starts = range(0, len(data) - 31, 32)
-    return sum(data[at : at + BLOCK] == data[at + BLOCK : at + 32] for at in starts)
+    twins = (at for at in starts if data[at : at + BLOCK] == data[at + BLOCK : at + 32])
+    return sum(data[at : at + BLOCK] != data[at : at + 1] * BLOCK for at in twins)
