@@ -429,8 +429,15 @@ def test_what_is_written_is_what_the_row_says(case: str, tmp_path: Path) -> None
     assert result.object["output_encrypted"] is after
     told = any("flash encryption" in change for change in result.object["changes"])
     assert told is (before != after)
-    shown = run("migrate", stored(tmp_path, made.data), "--dry-run", *options).out
-    assert ("not the partition, as its row says" in shown) is not after
+
+
+def test_it_is_said_what_is_encrypted(tmp_path: Path) -> None:
+    options = (*XTS_128.options(tmp_path), "--encrypt-output", "--dry-run")
+    for flags, words in ((1, "the partition at 0x10000 and"), (0, "not the partition, as its")):
+        made = flash(XTS_128, flags=flags, partition_in=bool(flags))
+        shown = run("migrate", stored(tmp_path, made.data), *options)
+        assert shown.code == 0, shown.err
+        assert words in shown.out
 
 
 def test_the_plan_of_an_encrypted_image(tmp_path: Path) -> None:

@@ -28,7 +28,11 @@ HELPERS = {
 }
 """Modules of the command line that are no verb."""
 
-READING = ("--label", "--partition-table-offset", "--files-root")
+KEYS = (
+    *("--flash-encryption-key", "--flash-encryption", "--flash-crypt-conf", "--flash-address"),
+    *("--nvs-keys", "--nvs-hmac-key"),
+)
+READING = ("--label", "--partition-table-offset", "--files-root", *KEYS)
 SHARED_OPTIONS = (*READING, "--chip", "--json", "--quiet", "--help")
 PROOFS = ("--hmac-key", "--efuse", "--ca", "--at", "--key-password-file")
 WRITING = ("--output", "-o", "--size", "--accept", "--dry-run", "--force")
@@ -40,7 +44,7 @@ OWN_OPTIONS = {
     "migrate": (
         *(*WRITING, "--device-cert", "--ca-cert", "--no-integrity"),
         *("--partition-only", "--table-out", *PROOFS),
-        *("--encrypted", "--no-encrypted", "--plan-out"),
+        *("--encrypted", "--no-encrypted", "--plan-out", "--encrypt-output"),
     ),
     "partitions": (),
     "verify": (

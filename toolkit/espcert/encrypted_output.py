@@ -28,6 +28,11 @@ def seal(image: Image, data: bytes, address: int | None = None) -> bytes:
     return sealed
 
 
+def encrypt(image: Image, data: bytes, address: int) -> bytes:
+    """Whole blocks of 16 bytes encrypted as `seal` does it, not proven yet."""
+    return _key(image).encrypt(data, address)
+
+
 def _key(image: Image) -> FlashEncryption:
     key = image.encryption.flash if image.encryption else None
     if key is None:

@@ -85,7 +85,8 @@ def place(
     changed, held = plain.table, partition
     if seal:
         changed = _sealed_table(image, table, plain)
-        held = encrypted_output.seal(image, partition) if plain.after.encrypted else partition
+        if plain.after.encrypted:
+            held = encrypted_output.encrypt(image, partition, row.offset)
     data = bytearray(image.data)
     data[table.offset : table.offset + len(changed)] = changed
     data[row.offset : row.offset + row.size] = held
@@ -100,7 +101,7 @@ def _sealed_table(image: Image, table: Table, plain: Flashing) -> bytes:
         return plain.table
     if plain.after == plain.before:
         return image.data[table.offset : table.offset + len(plain.table)]
-    return encrypted_output.seal(image, plain.table, table.offset)
+    return encrypted_output.encrypt(image, plain.table, table.offset)
 
 
 def _prove(image: Image, result: Flashing, table: Table, partition: bytes) -> None:
