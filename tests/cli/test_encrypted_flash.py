@@ -449,6 +449,44 @@ def test_the_plan_of_an_encrypted_image(tmp_path: Path) -> None:
     assert "esp_secure_cert, 0x3f, 0x06, 0x10000, 0x6000, encrypted" in table.read_text()
 
 
+# --- Conversion --------------------------------------------------------------------------------
+
+
+def test_what_is_converted_is_encrypted_where_it_is_asked_for(tmp_path: Path) -> None:
+    options = XTS_128.options(tmp_path)
+    path, plain, sealed = stored(tmp_path, flash(XTS_128).data), tmp_path / "p", tmp_path / "s"
+    to = ("--to", "nvs_legacy", *options)
+    told = run("convert", path, *to, "-o", plain)
+    assert told.code == 0, told.err
+    assert "flash encryption → none" in told.out
+    encrypted = run("convert", path, *to, "-o", sealed, "--encrypt-output")
+    assert encrypted.code == 0, encrypted.err
+    assert "encrypted for 0x10000" in encrypted.out
+    assert XTS_128.decrypt(sealed.read_bytes(), 0x10000) == plain.read_bytes()
+    for wrong in (("--to", "csv", *options), ("--to", "nvs_legacy")):
+        refused = run("convert", path, *wrong, "-o", tmp_path / "no", "--encrypt-output")
+        assert refused.code in (2, 3)
+        assert_no_output(tmp_path / "no")
+
+
+def test_a_key_is_never_the_output(tmp_path: Path) -> None:
+    options = XTS_128.options(tmp_path)
+    key = Path(options[1])
+    for verb in (("migrate",), ("convert", "--to", "nvs")):
+        result = run(*verb, *options, fixture("tlv_ec"), "-o", key, "--force")
+        assert result.code == 2
+        assert key.read_bytes() == XTS_128.key
+
+
+def test_files_that_are_no_dump_need_no_key(tmp_path: Path) -> None:
+    csv, out = tmp_path / "certs.csv", tmp_path / "new.bin"
+    assert run("convert", fixture("tlv_ec"), "--to", "csv", "-o", csv).code == 0
+    options = (*XTS_128.options(tmp_path), "--flash-address", "0xd000")
+    assert "not applied" in run("detect", *options, csv).out
+    assert run("migrate", csv, *options, "-o", out, "--encrypt-output").code == 0
+    assert XTS_128.decrypt(out.read_bytes(), 0xD000).startswith(b"\x11\xba\x5e\xba")
+
+
 # --- Interruptions -----------------------------------------------------------------------------
 
 

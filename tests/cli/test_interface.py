@@ -37,7 +37,7 @@ SHARED_OPTIONS = (*READING, "--chip", "--json", "--quiet", "--help")
 PROOFS = ("--hmac-key", "--efuse", "--ca", "--at", "--key-password-file")
 WRITING = ("--output", "-o", "--size", "--accept", "--dry-run", "--force")
 OWN_OPTIONS = {
-    "convert": (*WRITING, "--to", "--no-integrity", "--espcert-csv"),
+    "convert": (*WRITING, "--to", "--no-integrity", "--espcert-csv", "--encrypt-output"),
     "detect": (),
     "diff": (),
     "inspect": ("--map", "--show-secrets", "--extract", "--force"),

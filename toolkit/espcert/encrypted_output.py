@@ -92,7 +92,7 @@ def changes(image: Image, *, wanted: bool, encrypted: bool) -> list[str]:
     used = image.encryption
     if used is None:
         return []
-    told = ["NVS encryption → none: TLV has none of its own"] if used.nvs else []
+    told = ["NVS encryption → none: what is written is not under it"] if used.nvs else []
     if used.of_flash and not wanted:
         told.append("flash encryption → none: what is written is plain text")
     elif used.partition and not encrypted:
