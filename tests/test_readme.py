@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from tests.cli.test_unreadable_images import table
+from tests.flash_cipher import XTS_128, flagged_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,6 +88,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "dump.bin").write_bytes(DUMP.read_bytes())
     flash[TABLE_OFFSET : TABLE_OFFSET + 0xC00] = table([("pre_prov", 0x3F, 6, 0xD000, 0x6000)])
     (directory / "whole.bin").write_bytes(flash)
+    (directory / "flash.key").write_bytes(XTS_128.key)
+    (directory / "encrypted.bin").write_bytes(_encrypted(bytes(flash)))
     shutil.copy(ROOT / "fixtures" / "images" / "tlv_ds_c3.bin", directory / "ds.bin")
     shutil.copy(ROOT / "fixtures" / "inputs" / "hmac_key.bin", directory / "hmac_key.bin")
     shutil.copy(ROOT / "fixtures" / "inputs" / "sign_p256.key", directory / "sign.key")
@@ -101,6 +104,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
         script.write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return directory
+
+
+def _encrypted(flash: bytes) -> bytes:
+    """The flash image as it is under flash encryption, the partition's row flagged."""
+    rows = flagged_table([("pre_prov", 0x3F, 6, PARTITION_OFFSET, 0x6000, 1)])
+    sealed = bytearray(flash)
+    for at, data in ((TABLE_OFFSET, rows), (PARTITION_OFFSET, DUMP.read_bytes())):
+        sealed[at : at + len(data)] = XTS_128.encrypt(data, at)
+    return bytes(sealed)
 
 
 def run(line: str, directory: Path) -> subprocess.CompletedProcess[str]:

@@ -28,6 +28,7 @@ from espcert import (
     verification,
 )
 from espcert.catalogue import ACCEPTABLE, CATALOGUE
+from espcert.decryption import Reader
 from espcert_formats import partition_table, tlv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -279,7 +280,7 @@ def samples() -> dict[str, Object]:
         "build": building.to_json(built_sample(), None),
         "convert": conversion.to_json(espcert.convert(refused, "nvs"), None),
         "diff": comparison.to_json(espcert.compare(reading, refused)),
-        "partitions": flash_table.to_json(flash_table.FlashTable(listed, b"")),
+        "partitions": flash_table.to_json(flash_table.FlashTable(listed, Reader(b""))),
         "sign": signing.to_json(signed_every_type(), None),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }

@@ -578,24 +578,27 @@ def _blob_index(value: bytes) -> EspNvs.BlobIndex:
     return EspNvs.BlobIndex(KaitaiStream(BytesIO(value)))
 
 
+def written_slots(data: bytes, offset: int) -> list[int]:
+    """The slots that the bitmap of the page at `offset` calls written."""
+    bitmap = data[offset + BITMAP_OFFSET : offset + ENTRIES_OFFSET]
+    states = b"".join(map(_STATES_OF_BYTE.__getitem__, bitmap))[:ENTRY_COUNT]
+    return [slot for slot, state in enumerate(states) if state == WRITTEN]
+
+
 def written_entries(data: bytes, offset: int) -> Iterator[Entry]:
     """Sound entries in written slots of the page at `offset`, whatever the page's state."""
     raw = data[offset : offset + PAGE_SIZE].ljust(PAGE_SIZE, b"\xff")
-    states = b"".join(map(_STATES_OF_BYTE.__getitem__, raw[BITMAP_OFFSET:ENTRIES_OFFSET]))
-    for slot in range(ENTRY_COUNT):
-        if states[slot] == WRITTEN:
-            at = ENTRIES_OFFSET + slot * ENTRY_SIZE
-            slot_raw = raw[at : at + ENTRY_SIZE]
-            entry = _parse_entry(slot, slot_raw, KaitaiStream(BytesIO(slot_raw)))
-            if entry.consistent:
-                yield entry
+    for slot in written_slots(raw, 0):
+        at = ENTRIES_OFFSET + slot * ENTRY_SIZE
+        slot_raw = raw[at : at + ENTRY_SIZE]
+        entry = _parse_entry(slot, slot_raw, KaitaiStream(BytesIO(slot_raw)))
+        if entry.consistent:
+            yield entry
 
 
 def has_written_slots(data: bytes) -> bool:
     """Whether the bitmap of any page with a valid header calls a slot written."""
-    for offset in page_offsets(data):
-        if page_header(data, offset) is not None:
-            bitmap = data[offset + BITMAP_OFFSET : offset + ENTRIES_OFFSET]
-            if WRITTEN in b"".join(map(_STATES_OF_BYTE.__getitem__, bitmap)):
-                return True
-    return False
+    return any(
+        page_header(data, offset) is not None and written_slots(data, offset)
+        for offset in page_offsets(data)
+    )

@@ -203,7 +203,7 @@ def test_two_without_a_table_must_be_cut_out(tmp_path: Path) -> None:
 def test_partitions_lists_the_table(tmp_path: Path) -> None:
     image = flash(CREDENTIALS, PARTITION, at=0x8000)
     found = asked("partitions", tmp_path / "flash.bin", image).object
-    assert set(found) == {"schema", "file", "table_offset", "md5_ok", "rows"}
+    assert set(found) == {"schema", "file", "table_offset", "md5_ok", "table_encrypted", "rows"}
     assert [row["label"] for row in found["rows"]] == [row[0] for row in CREDENTIALS]
     assert [row["layout"] for row in found["rows"]] == [None, "cust_flash", None]
     assert json.dumps(schemas.load("partitions"))

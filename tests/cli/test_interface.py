@@ -30,7 +30,11 @@ HELPERS = {
 }
 """Modules of the command line that are no verb."""
 
-READING = ("--label", "--partition-table-offset", "--files-root")
+KEYS = (
+    *("--flash-encryption-key", "--flash-encryption", "--flash-crypt-conf", "--flash-address"),
+    *("--nvs-keys", "--nvs-hmac-key"),
+)
+READING = ("--label", "--partition-table-offset", "--files-root", *KEYS)
 SHARED_OPTIONS = ("--chip", "--json", "--quiet", "--help")
 NO_IMAGE = ("build",)
 """Verbs that read no image."""
@@ -43,20 +47,20 @@ OWN_OPTIONS = {
         *("--salt", "--efuse-key-id", "--user-data", "--public-key-out", "--size"),
         *("--no-integrity", "--ca", "--at", "--dry-run", "--force"),
     ),
-    "convert": (*WRITING, "--to", "--no-integrity", "--espcert-csv"),
+    "convert": (*WRITING, "--to", "--no-integrity", "--espcert-csv", "--encrypt-output"),
     "detect": (),
     "diff": (),
     "inspect": ("--map", "--show-secrets", "--extract", "--force"),
     "migrate": (
         *(*WRITING, "--device-cert", "--ca-cert", "--no-integrity"),
         *("--partition-only", "--table-out", *PROOFS),
-        *("--encrypted", "--no-encrypted", "--plan-out"),
+        *("--encrypted", "--no-encrypted", "--plan-out", "--encrypt-output"),
     ),
     "partitions": (),
     "sign": (
         *("--output", "-o", "--key", "--key-password-file", "--signature", "--public-key"),
         *("--digest-out", "--scheme", "--size", "--accept", "--no-integrity", "--partition-only"),
-        *("--dry-run", "--force"),
+        *("--dry-run", "--force", "--encrypt-output"),
     ),
     "verify": (
         *PROOFS,

@@ -59,6 +59,7 @@ SYNTHETIC = {
         b"".join(NOISE[at : at + 16] * 2 for at in range(0, len(NOISE), 16)),
         "esp32_encrypted",
     ),
+    "random around erased flash": (NOISE * 8 + b"\xff" * 512 + NOISE, "encrypted_or_random"),
     "partition table": (table([("nvs", 1, 2, 0x9000, 0x6000)]), "partition_table"),
     "app": (b"\xe9\x06\x02\x20" + NOISE, "app_image"),
     "nvs of an application": (nvs_without_credentials(), "unknown"),

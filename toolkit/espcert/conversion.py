@@ -12,6 +12,7 @@ from espcert import (
     csv_material,
     csv_writing,
     detection,
+    encrypted_output,
     inspection,
     migration,
     pem_directory,
@@ -49,6 +50,7 @@ class Options:
     `size` is the new partition's in bytes, `accept` names codes whose loss is taken. With `chip`
     a DS ciphertext must be one that this chip reads. `integrity` asks for that entry in TLV.
     `csv_name` is the file name of a CSV, `espcert_csv` allows it a column that only espcert reads.
+    `encrypt_output` encrypts a new partition with the image's own flash encryption key.
     """
 
     to: str
@@ -58,6 +60,7 @@ class Options:
     integrity: bool = True
     csv_name: str = "esp_secure_cert.csv"
     espcert_csv: bool = False
+    encrypt_output: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
@@ -69,6 +72,8 @@ class Options:
         require_size(self.size)
         if self.size is not None and self.to in (CSV, PEM):
             raise UsageError("bad-size", f"--size: {self.to} is no partition")
+        if self.encrypt_output and self.to in (CSV, PEM):
+            raise UsageError("bad-options", f"--encrypt-output: {self.to} is no partition")
         if self.espcert_csv and self.to != CSV:
             raise UsageError("bad-options", "--espcert-csv is for --to csv")
 
@@ -79,6 +84,7 @@ class Conversion:
 
     For `csv` and `pem` `files` are the files by relative name, the one that names the others last.
     `contents` are what was made holds, read back; `findings` are errors and warnings.
+    `sealed` is the partition as it will lie in encrypted flash, where that was asked for.
     """
 
     reading: Reading
@@ -88,10 +94,13 @@ class Conversion:
     findings: tuple[Finding, ...]
     changes: tuple[str, ...]
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    sealed: bytes | None = field(default=None, repr=False)
 
     @property
     def file(self) -> bytes | None:
         """What is written: the new partition, or the file that names the others."""
+        if self.sealed is not None:
+            return self.sealed
         return next(reversed(self.files.values())) if self.files else self.output
 
     @property
@@ -121,7 +130,7 @@ def convert(reading: Reading, options: Options) -> Conversion:
         found.append(Finding("nothing-left", "no item is there to write"))
     if any(finding.severity == ERROR for finding in found):
         return Conversion(reading, options.to, None, None, tuple(found), ())
-    changes = tuple(_changes(source, losses, options))
+    changes = tuple(_changes(reading, losses, options))
     try:
         if options.to in (CSV, PEM):
             made = _files(items, source, options)
@@ -133,7 +142,8 @@ def convert(reading: Reading, options: Options) -> Conversion:
         return Conversion(reading, options.to, None, None, tuple(found), ())
     contents = _proven(output, items, options)
     found += _warnings(items, reading, options, len(output))
-    return Conversion(reading, options.to, output, contents, tuple(found), changes)
+    sealed = encrypted_output.seal(reading.image, output) if options.encrypt_output else None
+    return Conversion(reading, options.to, output, contents, tuple(found), changes, sealed=sealed)
 
 
 def _lost_signatures(source: Contents) -> Iterator[Loss]:
@@ -236,7 +246,8 @@ def _warnings(
         yield Finding("left-behind", old, None, size)
 
 
-def _changes(source: Contents, losses: Iterable[Loss], options: Options) -> Iterator[str]:
+def _changes(reading: Reading, losses: Iterable[Loss], options: Options) -> Iterator[str]:
+    source = reading.require()
     if source.layout != options.to:
         yield f"layout {source.layout} → {options.to}"
     yield from (f"left out: {loss.text} ({loss.code})" for loss in losses)
@@ -245,6 +256,8 @@ def _changes(source: Contents, losses: Iterable[Loss], options: Options) -> Iter
         yield "integrity entry remade" if had else "integrity entry added"
     elif had:
         yield "integrity entry left out"
+    encrypt = options.encrypt_output
+    yield from encrypted_output.changes(reading.image, wanted=encrypt, encrypted=encrypt)
 
 
 def to_json(conversion: Conversion, output: str | None) -> dict[str, Any]:

@@ -86,9 +86,9 @@ def detect(image: Image) -> Reading:
         return Reading(image, contents, layout)
     from espcert.unreadable import reason_for
 
-    why = reason_for(image.partition)
+    code, text = image.unopened or reason_for(image.partition)
     place = images.place_text(image)
-    return Reading(image, None, None, f"{place}: {why.text}" if place else why.text, why.code)
+    return Reading(image, None, None, f"{place}: {text}" if place else text, code)
 
 
 def key_of(contents: Contents) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from espcert import image as images
 from espcert.errors import UsageError
-from espcert.flashing import Flashing
+from espcert.flashing import Flashing, table_line
 from espcert.migration import Migration
 from espcert_formats import partition_table
 from espcert_formats.flash import SECTOR
@@ -24,11 +24,18 @@ def plan(migration: Migration, written: str, table_file: str | None = None) -> s
     """A shell script, or None where the partition's place in flash is not known.
 
     `written` is the file that was written, `table_file` that of the new table, where it was.
-    Raises UsageError where the commands need a file of the new table and there is none.
+    Raises UsageError where the commands need a file of the new table and there is none, and where
+    the flash is encrypted and what was written is not.
     """
     flashing, table = migration.flashing, migration.reading.image.table
     if flashing is None or table is None:
         return None
+    used = migration.reading.image.encryption
+    if used is not None and used.of_flash and not flashing.sealed:
+        raise UsageError(
+            "encrypted-output",
+            "--plan-out: the flash is encrypted; --encrypt-output makes what its commands write",
+        )
     if migration.partition_only and table_file is None and flashing.after != flashing.before:
         raise UsageError(
             "no-table", "--plan-out: the row of the table changes; --table-out FILE.bin is needed"
@@ -85,19 +92,27 @@ def _cut(source: str, target: str, offset: int, size: int) -> str:
     return f"dd {names} bs={SECTOR} skip={offset // SECTOR} count={-(-size // SECTOR)}"
 
 
-def table_csv(table: bytes) -> str:
-    """A binary table as the CSV of gen_esp32part.py.
+def table_csv(migration: Migration) -> str:
+    """The new table as the CSV of gen_esp32part.py: text, which is never encrypted.
 
     Raises UsageError where that tool would make another table of it.
     """
-    from espcert.migration import table_line
+    flashing, table = migration.flashing, migration.reading.image.table
+    assert flashing is not None
+    assert table is not None
+    return rows_csv(flashing.after if row == flashing.before else row for row in table.rows)
 
-    found = partition_table.read(table)
-    assert found is not None
-    for row in found.rows:
+
+def rows_csv(rows: Iterable[Row]) -> str:
+    """Rows of a table as the CSV of gen_esp32part.py.
+
+    Raises UsageError where that tool would make another table of it.
+    """
+    lines = ["# Name, Type, SubType, Offset, Size, Flags"]
+    for row in rows:
         _refuse_unwritable(row)
-    rows = "".join(f"{table_line(row)}\n" for row in found.rows)
-    return f"# Name, Type, SubType, Offset, Size, Flags\n{rows}"
+        lines.append(table_line(row))
+    return "".join(f"{line}\n" for line in lines)
 
 
 _KNOWN_FLAGS: Final = partition_table.FLAG_ENCRYPTED | partition_table.FLAG_READONLY

@@ -7,6 +7,7 @@ from typing import Any
 
 from espcert import files
 from espcert import image as images
+from espcert.decryption import UNFIT, Reader
 from espcert.errors import UnreadableError
 from espcert.opening import AS_IT_IS, Opening
 from espcert_formats import partition_table
@@ -15,10 +16,10 @@ from espcert_formats.partition_table import Table
 
 @dataclass(frozen=True, slots=True)
 class FlashTable:
-    """A table, and the flash image that it was found in."""
+    """A table, and the flash image that it was found in, read through the keys for it."""
 
     table: Table
-    data: bytes = field(repr=False)
+    reader: Reader = field(repr=False)
 
 
 def open_table(name: str, given: Opening = AS_IT_IS) -> FlashTable:
@@ -30,11 +31,13 @@ def open_table(name: str, given: Opening = AS_IT_IS) -> FlashTable:
     data, offset = files.read_image(name), given.table_offset
     if offset is None and data[:2] == partition_table.ROW_MAGIC:
         offset = 0
-    table = partition_table.find(data, offset)
+    reader = Reader(data, given.flash_encryption, given.nvs_keys)
+    table = reader.table(offset)
     if table is None:
         where = "where one is looked for" if offset is None else f"at {offset:#x}"
-        raise UnreadableError("no_partition", f"no partition table {where}")
-    return FlashTable(table, data)
+        how = f", as it is or decrypted: {UNFIT}" if reader.flash else ""
+        raise UnreadableError("no_partition", f"no partition table {where}{how}")
+    return FlashTable(table, reader)
 
 
 def to_json(found: FlashTable, label: str | None = None) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def to_json(found: FlashTable, label: str | None = None) -> dict[str, Any]:
     return {
         "table_offset": found.table.offset,
         "md5_ok": found.table.md5_ok,
+        "table_encrypted": found.reader.table_sector is not None,
         "rows": [
             {
                 "label": images.label_text(row),
@@ -53,7 +57,7 @@ def to_json(found: FlashTable, label: str | None = None) -> dict[str, Any]:
                 "offset": row.offset,
                 "size": row.size,
                 "flags": row.flags,
-                "layout": images.layout_of(row, found.data),
+                "layout": images.layout_of(row, found.reader),
             }
             for row in found.table.rows
             if label in (None, images.label_of(row))

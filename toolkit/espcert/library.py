@@ -2,28 +2,83 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
 
-from espcert import conversion, efuse, files, inspection, keys, opening, signers, trees
+from espcert import (
+    conversion,
+    efuse,
+    files,
+    inspection,
+    keys,
+    nvs_encryption,
+    opening,
+    signers,
+    trees,
+)
+from espcert import flash_encryption as flash_encryption_keys
 from espcert.conversion import Conversion
 from espcert.detection import Reading
 from espcert.efuse import EfuseDump
 from espcert.errors import UsageError
+from espcert.flash_encryption import FlashEncryption
 from espcert.image import Image
 from espcert.migration import Migration
+from espcert.nvs_encryption import NvsKeys
 from espcert.opening import Opening
 from espcert.signers import Signer
 
 
-def open_image(path: str | os.PathLike[str], *, label: str | None = None) -> Image:
+def open_image(
+    path: str | os.PathLike[str],
+    given: Opening = opening.AS_IT_IS,
+    *,
+    label: str | None = None,
+    table_offset: int | None = None,
+    flash_encryption: FlashEncryption | None = None,
+    nvs_keys: NvsKeys | None = None,
+) -> Image:
     """Read an image file of at most 256 MiB and find out what container it is.
 
-    Raises UsageError where there is no such file, UnreadableError where it is too large,
-    FileError where it cannot be read.
+    `given` says how it is read; the keywords change what it says. `flash_encryption` is what
+    `open_flash_key` gives, `nvs_keys` what `open_nvs_keys` or `open_nvs_hmac_key` do.
+
+    Raises as `opening.open_image`.
     """
-    return opening.open_image(os.fspath(path), Opening(label))
+    asked = {
+        "label": label,
+        "table_offset": table_offset,
+        "flash_encryption": flash_encryption,
+        "nvs_keys": nvs_keys,
+    }
+    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return opening.open_image(os.fspath(path), dataclasses.replace(given, **changes))
+
+
+def open_flash_key(
+    path: str | os.PathLike[str],
+    scheme: str,
+    *,
+    crypt_conf: int | None = None,
+    address: int | None = None,
+) -> FlashEncryption:
+    """A flash encryption key from its file, for the scheme `xts` or `esp32`.
+
+    `address` is where in flash a bare partition lies. Raises UsageError for what is no such key.
+    """
+    return flash_encryption_keys.load(os.fspath(path), scheme, crypt_conf, address)
+
+
+def open_nvs_keys(path: str | os.PathLike[str]) -> NvsKeys:
+    """The keys in a dump of an NVS keys partition. Raises UsageError where it is none."""
+    return nvs_encryption.load_keys(os.fspath(path))
+
+
+def open_nvs_hmac_key(path: str | os.PathLike[str]) -> NvsKeys:
+    """The NVS keys that the HMAC scheme derives from a key file; raises UsageError for others."""
+    return nvs_encryption.load_hmac_key(os.fspath(path))
 
 
 def inspect(reading: Reading) -> dict[str, Any]:
@@ -55,8 +110,8 @@ def save(
     if isinstance(result, Conversion) and result.files:
         _save_files(result, output, force=force)
         return
-    if result.reading.image.name:
-        files.refuse_input_as_output([result.reading.image.name], output)
+    image = result.reading.image
+    files.refuse_input_as_output([name for name in (image.name, *image.inputs) if name], output)
     files.check_output(output, force=force)
     files.write_atomically(output, result.file, force=force)
 

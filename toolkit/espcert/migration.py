@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from espcert import checks, detection, inspection, table_faults, verification
+from espcert import checks, detection, inspection, placement, verification
 from espcert import image as images
 from espcert.catalogue import ERROR, INFO
 from espcert.checks import structure
@@ -16,14 +16,15 @@ from espcert.comparison import material
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
 from espcert.findings import SEVERITIES, Finding, item_name
-from espcert.flashing import Flashing, new_row, place
+from espcert.flashing import Flashing, new_row, table_line
 from espcert.mending import mends
+from espcert.placement import Placing
 from espcert.selection import Loss, select
 from espcert.settlement import ASKED_AGAIN, require_acceptable, settle
 from espcert.sizes import require_size
 from espcert.verification import PROVEN, UNPROVEN, Means
 from espcert_formats import items as kinds
-from espcert_formats import partition_table, tlv
+from espcert_formats import tlv
 from espcert_formats.checksum import sha256
 from espcert_formats.errors import FormatError
 from espcert_formats.flash import SECTOR, is_erased
@@ -47,7 +48,8 @@ class Options:
     `device_cert` and `ca_cert` are certificate files (PEM or DER) that the source may lack.
     `means` (of `verification.means`) prove source and result; without them `chip` and `at` do.
     `partition_only` makes of a whole flash image the partition alone, `encrypted` sets or clears
-    that flag of its row.
+    that flag of its row. `encrypt_output` encrypts what is written with the image's own flash
+    encryption key, for where it will lie.
     """
 
     size: int | None = None
@@ -60,6 +62,12 @@ class Options:
     means: Means | None = None
     partition_only: bool = False
     encrypted: bool | None = None
+    encrypt_output: bool = False
+
+    @property
+    def placing(self) -> Placing:
+        """Where the new partition goes."""
+        return Placing(self.partition_only, self.encrypted, self.encrypt_output)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
@@ -77,7 +85,8 @@ class Migration:
 
     `size` is its size in bytes, `kept` and `supplied` count the items that it holds of the source
     and of the certificate files. `findings` are errors and warnings, `proven` says of each
-    key of the result whether it is proven.
+    key of the result whether it is proven. `sealed` is the partition as it will lie in encrypted
+    flash, where it is written alone and encrypted.
     """
 
     reading: Reading
@@ -93,10 +102,18 @@ class Migration:
     flashing: Flashing | None = None
     chip: str | None = None
     partition_only: bool = False
+    sealed: bytes | None = field(default=None, repr=False)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the partition is written under flash encryption."""
+        return self.sealed is not None or bool(self.flashing and self.flashing.partition_sealed)
 
     @property
     def file(self) -> bytes | None:
         """What is written: the partition, or the whole flash image that holds it now."""
+        if self.sealed is not None:
+            return self.sealed
         if self.flashing is None or self.partition_only:
             return self.output
         return self.flashing.data
@@ -122,7 +139,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     """
     options = options or Options()
     source = reading.require()
-    size = size_for(reading, options.size, partition_only=options.partition_only)
+    size = size_for(reading, options.size, options.placing)
     given = options.means
     assert given is not None
     before = [in_migration(one) for one in checks.run(given.context(reading))]
@@ -141,12 +158,10 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     found += new_in_result(after, before, options.accept)
     if _errors(found):
         return _refused(reading, found, size)
-    flashing = flashed(
-        reading, output, partition_only=options.partition_only, encrypted=options.encrypted
-    )
-    if flashing and not options.partition_only and flashing.after != flashing.before:
-        rows = f"{table_line(flashing.before)} → {table_line(flashing.after)}"
-        plan.changes.append(f"partition table: {rows}")
+    image, placing = reading.image, options.placing
+    flashing = placement.flashed(image, output, placing)
+    sealed = placement.sealed(image, output, placing)
+    plan.changes += placement.changes(image, placing, flashing, sealed)
     return Migration(
         reading,
         output,
@@ -156,6 +171,7 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
         size,
         flashing=flashing,
         partition_only=options.partition_only,
+        sealed=sealed,
         chip=given.chip.name if given.chip else None,
         size_given=options.size is not None or reading.image.row is not None,
         kept=len(plan.selection.material) - len(plan.selection.supplied),
@@ -164,12 +180,15 @@ def migrate(reading: Reading, options: Options | None = None) -> Migration:
     )
 
 
-def size_for(reading: Reading, size: int | None, *, partition_only: bool) -> int:
+def size_for(reading: Reading, size: int | None, placing: Placing) -> int:
     """Bytes of the new partition: `size` if it is given, in a flash image what the table says.
 
-    Raises UsageError where a size is given and the table says it, or neither says one.
+    Raises UsageError where a size is given and the table says it, or neither says one, and where
+    it is unclear what is to be encrypted.
     """
     image, source = reading.image, reading.require()
+    partition_only = placing.partition_only
+    placement.check(image, placing)
     if image.container != images.FLASH:
         return partition_size(source, size)
     if size is not None and not partition_only:
@@ -182,21 +201,6 @@ def size_for(reading: Reading, size: int | None, *, partition_only: bool) -> int
             f"{images.place_text(image)}: --partition-only --size N writes the partition alone",
         )
     return partition_size(source, size or (image.row.size if image.row else None))
-
-
-def flashed(
-    reading: Reading, output: bytes, *, partition_only: bool, encrypted: bool | None = None
-) -> Flashing | None:
-    """The flash image with the new partition; for the partition alone, where it would be right."""
-    image = reading.image
-    if image.container != images.FLASH:
-        return None
-    if partition_only:
-        row = image.row
-        fits = row is not None and row.size == len(output) == len(image.partition)
-        if not fits or any(table_faults.faults(image)):
-            return None
-    return place(image, output, encrypted)
 
 
 def _refused(reading: Reading, found: Iterable[Finding], size: int) -> Migration:
@@ -382,31 +386,20 @@ def _prove_rsa_length(written: Item, source: Sequence[Item]) -> None:
         raise InternalError("the key size of the DS data changed")
 
 
-def table_line(row: Row) -> str:
-    """A row of the partition table as a line of its CSV."""
-    flags = [name for bit, name in _FLAG_NAMES.items() if row.flags & bit]
-    label = images.label_text(row)
-    ending = f" {':'.join(flags)}" if flags else ""
-    return f"{label}, {row.type:#x}, {row.subtype:#04x}, {row.offset:#x}, {row.size:#x},{ending}"
-
-
-_FLAG_NAMES: Final = {
-    partition_table.FLAG_ENCRYPTED: "encrypted",
-    partition_table.FLAG_READONLY: "readonly",
-}
-
-
 def wanted_line(migration: Migration) -> str:
     """The line of the partition table under which today's firmware finds the new partition.
 
     Source: esp_secure_cert_mgr 2296511, esp_secure_cert_map_partition (type 0x3F, this label).
     """
     row = migration.reading.image.row
-    if migration.flashing is not None:
-        return table_line(migration.flashing.after)
     if row is not None:
-        return table_line(new_row(row))
+        return table_line(wanted_row(migration, row))
     return f"{kinds.LABEL}, {kinds.TYPE_SECURE_CERT:#x}, 0x06, <offset>, {migration.size:#x},"
+
+
+def wanted_row(migration: Migration, row: Row) -> Row:
+    """What a row of the partition table becomes."""
+    return new_row(row) if migration.flashing is None else migration.flashing.after
 
 
 def flash_command(migration: Migration, written: str | None) -> str | None:
@@ -418,7 +411,10 @@ def flash_command(migration: Migration, written: str | None) -> str | None:
         return None
     chip = migration.chip or "auto"
     offset = row.offset if migration.partition_only else 0
-    return f"esptool --chip {chip} write-flash {offset:#x} {shlex.quote(written)}"
+    used = migration.reading.image.encryption
+    in_plain = used is not None and used.partition and not migration.encrypted
+    how = " --encrypt" if in_plain and wanted_row(migration, row).encrypted else ""
+    return f"esptool --chip {chip} write-flash{how} {offset:#x} {shlex.quote(written)}"
 
 
 def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
@@ -431,6 +427,7 @@ def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
     return detection.to_json(migration.reading) | {
         "output": output,
         "output_sha256": None if written is None else sha256(written),
+        "output_encrypted": migration.encrypted,
         "items": inspection.items_to_json(migration.contents) if migration.contents else [],
         "findings": [finding.to_json() for finding in migration.findings],
         "changes": list(migration.changes),

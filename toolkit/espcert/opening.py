@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from espcert.image import Image
 
 if TYPE_CHECKING:
     from espcert.confined import Folder
+    from espcert.flash_encryption import FlashEncryption
+    from espcert.nvs_encryption import NvsKeys
     from espcert_formats.items import Contents
 
 
@@ -23,11 +26,16 @@ class Opening:
 
     `label` is the partition's, `table_offset` where a flash image has its table. `files_root` is
     the directory to which the files of a CSV are relative, None for the CSV's own.
+    `flash_encryption` and `nvs_keys` are the keys of what may be encrypted,
+    `key_files` the files that they were read from.
     """
 
     label: str | None = None
     table_offset: int | None = None
     files_root: Path | None = None
+    flash_encryption: FlashEncryption | None = None
+    nvs_keys: NvsKeys | None = None
+    key_files: tuple[str, ...] = ()
 
 
 AS_IT_IS = Opening()
@@ -43,9 +51,15 @@ def open_image(name: str, given: Opening = AS_IT_IS) -> Image:
 
     A PEM directory and a CSV of configure_esp_secure_cert.py are read at once: their items have no
     place. Raises UsageError where there is no such file, or one that orders that something be
-    generated, UnreadableError where it is too large, names no partition, or names files that are
-    not what they should be, FileError where it cannot be read.
+    generated, and where the keys need an address or esptool; UnreadableError where it is too
+    large, names no partition, or names files that are not what they should be; FileError where it
+    cannot be read or espsecure fails.
     """
+    image = _opened(name, given)
+    return dataclasses.replace(image, inputs=(*image.inputs, *given.key_files))
+
+
+def _opened(name: str, given: Opening) -> Image:
     if name != files.STDIN and os.path.isdir(name):  # noqa: PTH112 - it never raises
         return _pem_directory(name, given)
     data = files.read_image(name)
@@ -54,7 +68,14 @@ def open_image(name: str, given: Opening = AS_IT_IS) -> Image:
 
         if csv_material.looks_like(data):
             return _csv(data, name, given)
-    return images.locate(data, name=name, label=given.label, table_offset=given.table_offset)
+    return images.locate(
+        data,
+        name=name,
+        label=given.label,
+        table_offset=given.table_offset,
+        flash_encryption=given.flash_encryption,
+        nvs_keys=given.nvs_keys,
+    )
 
 
 def _pem_directory(name: str, given: Opening) -> Image:
@@ -83,5 +104,12 @@ def _csv(data: bytes, name: str, given: Opening) -> Image:
 def _of_files(
     data: bytes, name: str, given: Opening, container: str, contents: Contents, folder: Folder
 ) -> Image:
-    inputs = tuple(folder.inputs)
-    return Image(data, name, given.label, container=container, contents=contents, inputs=inputs)
+    image = Image(
+        data,
+        name,
+        given.label,
+        container=container,
+        contents=contents,
+        inputs=tuple(folder.inputs),
+    )
+    return images.plain(image, given.flash_encryption, given.nvs_keys)

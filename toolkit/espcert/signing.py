@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from espcert import checks, detection, inspection, migration, verification
+from espcert import checks, detection, inspection, migration, placement, verification
 from espcert.catalogue import ACCEPTABLE, ERROR
 from espcert.detection import Reading
 from espcert.errors import InternalError, RefusedError, UsageError
 from espcert.findings import Finding, item_name
-from espcert.flashing import new_row
+from espcert.flashing import new_row, table_line
 from espcert.migration import Migration
+from espcert.placement import Placing
 from espcert.settlement import LEAVE_SOMETHING_OUT, require_acceptable, settle
 from espcert.signers import Signer
 from espcert.sizes import require_size
@@ -43,7 +44,8 @@ class SigningOptions:
 
     `size` is the partition's in bytes. `accept` names finding codes that are taken as they are.
     `means` (of `verification.means`) prove source and result. `partition_only` makes of a whole
-    flash image the partition alone.
+    flash image the partition alone, `encrypt_output` encrypts what is written with the image's own
+    flash encryption key.
     """
 
     size: int | None = None
@@ -51,6 +53,12 @@ class SigningOptions:
     accept: frozenset[str] = frozenset()
     means: Means | None = None
     partition_only: bool = False
+    encrypt_output: bool = False
+
+    @property
+    def placing(self) -> Placing:
+        """Where the new partition goes."""
+        return Placing(self.partition_only, encrypt_output=self.encrypt_output)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accept", frozenset(self.accept))
@@ -137,7 +145,7 @@ def _refuse_other_layouts(reading: Reading, options: SigningOptions) -> None:
         text = f"layout {layout}, expected tlv, the only one with signatures"
         raise RefusedError("not-tlv", f"{text}: `espcert migrate` first")
     if row is not None and not options.partition_only and new_row(row) != row:
-        line = migration.table_line(row)
+        line = table_line(row)
         text = f"firmware does not look for TLV under this row of the table: {line}"
         raise RefusedError("not-current", f"{text} `espcert migrate` first")
 
@@ -169,7 +177,7 @@ def sign(
     options = options or SigningOptions()
     scheme = common_scheme(signers)
     source = unsigned(reading, options)
-    size = migration.size_for(reading, options.size, partition_only=options.partition_only)
+    size = migration.size_for(reading, options.size, options.placing)
     if source.material is None:
         return Signing(reading, None, None, source.findings, (), size)
     digest, length = source.digest(scheme), len(source.material)
@@ -221,17 +229,22 @@ def _finished(
     found += migration.new_in_result(after, source.before, options.accept)
     if any(finding.severity == ERROR for finding in found):
         return _refused(source, found, size)
+    image, placing = reading.image, options.placing
+    flashing = placement.flashed(image, output, placing)
+    sealed = placement.sealed(image, output, placing)
+    in_flash = placement.changes(image, placing, flashing, sealed)
     return Signing(
         reading,
         output,
         result,
         tuple(migration.worth_telling([*source.findings, *found])),
-        (*source.changes, *_added(reading.require(), signers, options)),
+        (*source.changes, *_added(reading.require(), signers, options), *in_flash),
         size,
         size_given=options.size is not None or reading.image.row is not None,
         kept=sum(item.kind not in kinds.SEALS for item in result.items),
         proven=tuple(one for one in after if one.code in PROVEN | UNPROVEN | {_VALID}),
-        flashing=migration.flashed(reading, output, partition_only=options.partition_only),
+        flashing=flashing,
+        sealed=sealed,
         chip=given.chip.name if given.chip else None,
         partition_only=options.partition_only,
         signed_length=len(material),

@@ -29,9 +29,10 @@ def faults(image: Image) -> Iterator[Fault]:
     yield from _overlaps(table)
     if image.row is not None:
         yield from _doubles(table, image.row)
-    stray = first_written(image.data[: table.offset + SECTOR], table.offset + _covered(table))
+    stray = first_written(image.table_sector, _covered(table))
     if stray is not None:
-        message = f"data at {stray:#x}, behind the rows of the table at {table.offset:#x}"
+        at = f"{table.offset + stray:#x}"
+        message = f"data at {at}, behind the rows of the table at {table.offset:#x}"
         yield "table-signed", f"{message}, expected erased flash up to the sector's end"
 
 

@@ -10,8 +10,17 @@ from espcert.text import printable
 from espcert_formats import nvs, partition_table, registry, tlv
 from espcert_formats.flash import SECTOR, is_erased
 
+ENCRYPTED: Final = "encrypted_or_random"
+ESP32_ENCRYPTED: Final = "esp32_encrypted"
+ENCRYPTED_CODES: Final = (ENCRYPTED, ESP32_ENCRYPTED)
+PLAIN_CODES: Final = ("empty", "erased", "truncated")
+"""What no key can open: nothing is there, or too little."""
+
 APP_MAGIC: Final = 0xE9
 MAX_APP_SEGMENTS: Final = 16
+MAX_SPI_MODE: Final = 5
+MAX_FLASH_SIZE: Final = 9
+SPI_FREQUENCIES: Final = (0, 1, 2, 0xF)
 SMALLEST_METADATA: Final = 40
 
 SEARCHED_LENGTH: Final = 0x400000
@@ -20,6 +29,8 @@ MIN_RANDOM_LENGTH: Final = 512
 RANDOM_SHARE: Final = 0.98
 """Share of the entropy of random bytes from which bytes count as encrypted or random."""
 MIN_TWIN_BLOCKS: Final = 4
+SMALLEST_FLASH: Final = 0x10000
+"""Bytes from which an image may be a whole flash: no partition of this kind is larger."""
 JUDGED_LENGTH: Final = 0x100000
 """The first MiB is enough to tell how random bytes are."""
 
@@ -59,9 +70,21 @@ def _known_start(data: bytes) -> Reason | None:
         return Reason(
             "partition_table", "a partition table (aa 50 at offset 0), not the partition itself"
         )
-    if len(data) >= 24 and data[0] == APP_MAGIC and 0 < data[1] <= MAX_APP_SEGMENTS:
+    if _is_app(data):
         return Reason("app_image", "an app or bootloader image (e9 at offset 0), not a partition")
     return None
+
+
+def _is_app(data: bytes) -> bool:
+    """Whether an image header lies there: ciphertext begins like one once in a million times.
+
+    Source: ESP-IDF 102122904ad, components/bootloader_support, esp_app_format.h
+    (esp_image_header_t, esp_image_spi_mode_t, esp_image_spi_freq_t, esp_image_flash_size_t).
+    """
+    if len(data) < 24 or data[0] != APP_MAGIC or not 0 < data[1] <= MAX_APP_SEGMENTS:
+        return False
+    frequency, size = data[3] & 0xF, data[3] >> 4
+    return data[2] <= MAX_SPI_MODE and size <= MAX_FLASH_SIZE and frequency in SPI_FREQUENCIES
 
 
 def _truncated(data: bytes) -> Reason | None:
@@ -92,9 +115,9 @@ def _nvs_without_credentials(data: bytes) -> Reason | None:
         )
     if nvs.looks_encrypted(data):
         return Reason(
-            "encrypted_or_random",
+            ENCRYPTED,
             "an NVS partition whose pages are sound and none of whose entries is: NVS encryption, "
-            "or random bytes",
+            "or random bytes; --nvs-keys or --nvs-hmac-key gives the key",
         )
     return Reason("unknown", "an NVS partition without any namespace")
 
@@ -112,20 +135,37 @@ def _displaced(data: bytes) -> Reason | None:
 
 
 def _encrypted(data: bytes) -> Reason | None:
+    """Ciphertext or random bytes: all that is used, or where flash has its partition table."""
     used = _used(data)[:JUDGED_LENGTH]
-    if len(used) < MIN_RANDOM_LENGTH or entropy(used) < RANDOM_SHARE * random_entropy(len(used)):
-        return None
+    if _is_random(used):
+        return _ciphertext(used, f"{len(used)} bytes are")
+    for at in partition_table.USUAL_OFFSETS if len(data) >= SMALLEST_FLASH else ():
+        sector = _used(data[at : at + SECTOR])
+        if _is_random(sector):
+            return _ciphertext(
+                sector, f"no partition table, and the bytes at {at:#x} where it may lie are"
+            )
+    return None
+
+
+def _ciphertext(used: bytes, found: str) -> Reason:
+    hint = "--flash-encryption-key gives the key"
     if _twin_blocks(used) >= MIN_TWIN_BLOCKS:
         return Reason(
-            "esp32_encrypted",
-            "looks like ESP32 flash encryption: both halves of many 32-byte blocks are the same, "
-            "as its cipher makes of erased flash",
+            ESP32_ENCRYPTED,
+            f"{found} as random as ciphertext, and like ESP32 flash encryption: both halves of "
+            f"many 32-byte blocks are the same, as its cipher makes of erased flash; {hint}",
         )
     return Reason(
-        "encrypted_or_random",
-        f"{len(used)} bytes are as random as ciphertext: flash encryption or random bytes, which "
-        "cannot be told apart",
+        ENCRYPTED,
+        f"{found} as random as ciphertext: flash encryption or random bytes, which cannot be told "
+        f"apart; {hint}",
     )
+
+
+def _is_random(used: bytes) -> bool:
+    length = len(used)
+    return length >= MIN_RANDOM_LENGTH and entropy(used) >= RANDOM_SHARE * random_entropy(length)
 
 
 def _used(data: bytes) -> bytes:
@@ -146,6 +186,7 @@ def random_entropy(length: int) -> float:
 
 
 def _twin_blocks(data: bytes) -> int:
-    """How many 32-byte blocks consist of the same 16 bytes twice."""
+    """How many 32-byte blocks consist of the same 16 bytes twice; those of one value are fill."""
     starts = range(0, len(data) - 31, 32)
-    return sum(data[at : at + BLOCK] == data[at + BLOCK : at + 32] for at in starts)
+    twins = (at for at in starts if data[at : at + BLOCK] == data[at + BLOCK : at + 32])
+    return sum(data[at : at + BLOCK] != data[at : at + 1] * BLOCK for at in twins)

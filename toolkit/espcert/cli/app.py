@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import signal
 import sys
 import warnings
-from typing import Annotated, Final
+from types import FrameType
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -62,9 +64,22 @@ def _register() -> None:
         app.command(verb)(module.command)
 
 
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _end_in_order() -> None:
+    """Let a termination unwind, so that private directories and temporary files are removed."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
 def main() -> None:
     """Run the command line; libraries' warnings go nowhere."""
     warnings.simplefilter("ignore")
+    _end_in_order()
     if sys.stdout is None or not sys.stdout.isatty():
         # typer colours its help for some CI systems, terminal or not; this is its own switch.
         os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"

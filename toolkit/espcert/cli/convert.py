@@ -15,6 +15,7 @@ from espcert.cli.opening_options import reads_images
 from espcert.cli.outputs import (
     AcceptOption,
     DryRunOption,
+    EncryptOutputOption,
     ForceOption,
     OutputOption,
     SizeOption,
@@ -57,6 +58,7 @@ def command(
     accept: AcceptOption = None,
     no_integrity: NoIntegrityOption = False,
     espcert_csv: EspcertCsvOption = False,
+    encrypt_output: EncryptOutputOption = False,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     opening: Opening = AS_IT_IS,
@@ -73,6 +75,7 @@ def command(
         options = conversion.Options(
             to, size, frozenset(accept or ()), chip, not no_integrity,
             output.name if output and to == conversion.CSV else "esp_secure_cert.csv", espcert_csv,
+            encrypt_output,
         )  # fmt: skip
         require_output(output, dry_run=dry_run)
         if to != conversion.PEM:
@@ -129,6 +132,8 @@ def _summary(result: Conversion, written: str | None) -> Iterator[str]:
     assert contents is not None
     name = printable(common.shown_name(result.reading.image.name))
     yield f"{name}: {result.reading.require().layout} → {result.to}"
+    for note in result.reading.image.notes:
+        yield f"  read      {printable(note)}"
     kept = [item for item in contents.items if item.kind != "integrity"]
     yield f"  holds     {', '.join(f'{item.kind} ({len(item.data)})' for item in kept)}"
     yield f"  proven    read back, {len(kept)} items equal to the source's byte for byte"
@@ -137,6 +142,9 @@ def _summary(result: Conversion, written: str | None) -> Iterator[str]:
     traits = contents.traits
     if traits.placed:
         yield f'  place     label "{traits.labels[0]}", partition type {traits.partition_type:#04x}'
+    if result.sealed is not None:
+        at = result.reading.image.address
+        yield f"  encrypted for {at:#x}, and decrypted again for proof"
     size = size_text(len(result.output or b""))
     if result.files:
         size = f"{len(result.files)} files"

@@ -20,6 +20,7 @@ from espcert.cli.opening_options import reads_images
 from espcert.cli.outputs import (
     AcceptOption,
     DryRunOption,
+    EncryptOutputOption,
     ForceOption,
     OutputOption,
     SizeOption,
@@ -115,6 +116,7 @@ def command(
     table_out: TableOutOption = None,
     plan_out: PlanOutOption = None,
     encrypted: EncryptedOption = None,
+    encrypt_output: EncryptOutputOption = False,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     opening: Opening = AS_IT_IS,
@@ -138,6 +140,7 @@ def command(
             size, not no_integrity, frozenset(accept or ()), means=given,
             device_cert=_certificate(device_cert), ca_cert=_certificate(ca_cert),
             partition_only=partition_only, encrypted=encrypted,
+            encrypt_output=encrypt_output,
         )  # fmt: skip
         source = open_image(name, opening)
         for path in wanted.files:
@@ -215,7 +218,7 @@ def _beside(result: Migration, wanted: _Wanted) -> Iterator[tuple[Path, bytes]]:
         return
     table, as_text = result.flashing.table, wanted.table and wanted.table.suffix.lower() == ".csv"
     if wanted.table is not None:
-        yield wanted.table, flash_plan.table_csv(table).encode() if as_text else table
+        yield wanted.table, flash_plan.table_csv(result).encode() if as_text else table
     if wanted.plan is not None:
         binary = None if wanted.table is None or as_text else str(wanted.table)
         text = flash_plan.plan(result, str(wanted.output), binary)

@@ -87,20 +87,14 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
     yield f"{name}: {what}, {KEY_WORDS[detection.key_of(source)]}"
     kept = [item for item in new.items if item.kind != "integrity"]
     listed = ", ".join(_item_words(item.kind, len(item.data)) for item in kept)
+    for note in result.reading.image.notes:
+        yield f"  read      {printable(note)}"
     yield f"  holds     {listed}"
     yield f"  proven    {_proof(result)}"
     for finding in result.proven:
         unproven = finding.code in UNPROVEN
         yield f"  {'unproven' if unproven else '':<10}{printable(finding.message)}"
-    for change in result.changes:
-        yield f"  changed   {printable(change)}"
-    if not result.changes:
-        yield "  changed   nothing: the image is current"
-    if source.traits.placed and source.size < result.size:
-        yield f"  filled    with 0xff from {source.size:#x} to {result.size:#x}"
-    if not result.size_given:
-        whence = "from the file" if source.traits.placed else "the smallest"
-        yield f"  size      {result.size:#x}, {whence}; --size N if the partition is larger"
+    yield from _what_changes(result)
     used = f"{new.end} bytes used"
     size = size_text(len(result.file or b""))
     if written is None:
@@ -110,6 +104,33 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
     command = flash_command(result, written)
     if command is not None:
         yield f"  to flash  {printable(command)}"
+
+
+def _what_changes(result: Migration) -> Iterator[str]:
+    """The changes, the size, and what is encrypted."""
+    source = result.reading.require()
+    for change in result.changes:
+        yield f"  changed   {printable(change)}"
+    if not result.changes:
+        yield "  changed   nothing: the image is current"
+    if source.traits.placed and source.size < result.size:
+        yield f"  filled    with 0xff from {source.size:#x} to {result.size:#x}"
+    if not result.size_given:
+        whence = "from the file" if source.traits.placed else "the smallest"
+        yield f"  size      {result.size:#x}, {whence}; --size N if the partition is larger"
+    if result.encrypted or (result.flashing and result.flashing.sealed):
+        yield f"  encrypted {_encryption(result)}, and decrypted again for proof"
+
+
+def _encryption(result: Migration) -> str:
+    """What is written under flash encryption."""
+    image, flashing = result.reading.image, result.flashing
+    used = image.encryption
+    parts = [f"the partition at {image.address:#x}"] if result.encrypted else []
+    if flashing and flashing.sealed and used and used.table_sector is not None:
+        parts.append("the partition table")
+    words = " and ".join(parts)
+    return words if result.encrypted else f"{words}, not the partition, as its row says"
 
 
 def _proof(result: Migration) -> str:

@@ -35,6 +35,13 @@ AcceptOption = Annotated[
         show_default=False,
     ),
 ]
+EncryptOutputOption = Annotated[
+    bool,
+    typer.Option(
+        "--encrypt-output",
+        help="Encrypt what is written with the image's flash encryption key.",
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Do everything but create the file.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
 

@@ -44,8 +44,10 @@ _MD5_WORDS = {True: "its MD5 is right", False: "its MD5 is WRONG", None: "it has
 
 
 def _lines(name: str, found: dict[str, Any]) -> Iterator[str]:
+    how = ", decrypted" if found["table_encrypted"] else ""
     shown = printable(common.shown_name(name))
-    yield f"{shown}: partition table at {found['table_offset']:#x}, {_MD5_WORDS[found['md5_ok']]}"
+    md5 = _MD5_WORDS[found["md5_ok"]]
+    yield f"{shown}: partition table at {found['table_offset']:#x}, {md5}{how}"
     width = max((len(row["label"]) for row in found["rows"]), default=0)
     for row in found["rows"]:
         flags = " encrypted" if row["flags"] & 1 else ""

@@ -16,6 +16,7 @@ from espcert.cli.opening_options import reads_images
 from espcert.cli.outputs import (
     AcceptOption,
     DryRunOption,
+    EncryptOutputOption,
     ForceOption,
     OutputOption,
     SizeOption,
@@ -104,6 +105,7 @@ def command(
     accept: AcceptOption = None,
     no_integrity: NoIntegrityOption = False,
     partition_only: PartitionOnlyOption = False,
+    encrypt_output: EncryptOutputOption = False,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     opening: Opening = AS_IT_IS,
@@ -123,7 +125,7 @@ def command(
             size, not no_integrity, frozenset(accept or ()),
             means=proof.means(chip=chip, hmac_key=None, efuse=None, ca=None, at=None,
                               key_password=None),
-            partition_only=partition_only,
+            partition_only=partition_only, encrypt_output=encrypt_output,
         )  # fmt: skip
         if digest_out is not None:
             wanted_scheme = _scheme(given)

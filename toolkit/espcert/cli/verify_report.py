@@ -29,6 +29,8 @@ def print_report(reading: Reading, found: list[Finding], judged: str, *, quiet: 
         _print_failures(reading, found, judged)
         return
     say(headline(reading))
+    for note in reading.image.notes:
+        say(f"  {printable(note)}")
     for severity, group in itertools.groupby(found, key=lambda finding: finding.severity):
         say(_painted(f"{_TITLES[severity]}:", severity))
         for line in _lines(group):
