@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.cli.runner import BIN, Result, assert_no_output, environment, fixture, run
+from tests.cli.runner import (
+    BIN,
+    Result,
+    assert_no_output,
+    environment,
+    fixture,
+    material,
+    run,
+)
 from tests.cli.test_flash_images import placed
 from tests.flash_cipher import ESP32, SCHEMES, XTS_128, FlaggedRows, Scheme, flagged_table
 from tests.support import ERASED_PAGE
@@ -514,3 +522,41 @@ def test_interrupted_while_espsecure_runs(number: int, code: int, tmp_path: Path
     assert (process.returncode, out) == (code, b"")
     assert b"Traceback" not in err
     assert list(private.iterdir()) == []
+
+
+# --- Signed ------------------------------------------------------------------------------------
+
+
+def test_an_encrypted_image_is_signed_in_place(tmp_path: Path) -> None:
+    made = flash(XTS_128, TLV, label="esp_secure_cert")
+    path, out = stored(tmp_path, made.data), tmp_path / "signed.bin"
+    key = ("--key", material("sign_p256.key"))
+    options = XTS_128.options(tmp_path)
+    unclear = run("sign", *options, *key, path, "-o", out)
+    assert (unclear.code, unclear.out) == (2, "")
+    assert "--encrypt-output" in unclear.err
+    assert_no_output(out)
+    done = run("sign", *options, *key, "--encrypt-output", path, "-o", out)
+    assert (done.code, done.err) == (0, "")
+    signed = out.read_bytes()
+    before, after = made.data[: made.start], made.data[made.start + made.size :]
+    assert signed[: made.start] == before
+    assert signed[made.start + made.size :] == after
+    plain = XTS_128.decrypt(signed[made.start : made.start + made.size], made.start)
+    assert plain.startswith(TLV[: TLV.index(b"\xff" * 64) - 48])
+    proven = run("verify", "--json", *AT, *options, "--signing-key", key[1], out)
+    codes = [finding["code"] for finding in proven.object["findings"]]
+    assert "signature-valid" in codes
+
+
+def test_a_bare_encrypted_partition_is_signed(tmp_path: Path) -> None:
+    path = stored(tmp_path, XTS_128.encrypt(TLV, 0xD000))
+    out = tmp_path / "signed.bin"
+    options = (*XTS_128.options(tmp_path), "--flash-address", "0xd000")
+    key = ("--key", material("sign_p256.key"))
+    assert run("sign", *options, *key, "--encrypt-output", path, "-o", out).code == 0
+    assert run("detect", "--json", out).code == 3
+    assert run("detect", "--json", *options, out).object["revision"] == "2.9.2+"
+    plain = tmp_path / "plain.bin"
+    assert run("sign", *options, *key, path, "-o", plain).code == 0
+    assert run("detect", plain).code == 0
