@@ -142,8 +142,8 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
 # --- What is loaded ----------------------------------------------------------------------------
 
 
-def loaded(code: str, *arguments: str) -> set[str]:
-    """Packages that a fresh interpreter has loaded behind some code."""
+def modules_loaded(code: str, *arguments: str) -> set[str]:
+    """Modules that a fresh interpreter has loaded behind some code."""
     tail = "\nimport sys; print('\\n'.join(sorted(sys.modules)), file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", code + tail, *arguments],
@@ -152,17 +152,37 @@ def loaded(code: str, *arguments: str) -> set[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    names = {name.split(".")[0] for name in done.stderr.split()}
+    return set(done.stderr.split())
+
+
+def loaded(code: str, *arguments: str) -> set[str]:
+    """Packages that a fresh interpreter has loaded behind some code."""
+    names = {name.split(".")[0] for name in modules_loaded(code, *arguments)}
     return names & {*HEAVY, "pydantic", "hypothesis", "jsonschema"}
+
+
+RUN = (
+    "import sys\nfrom espcert.cli import run\nsys.argv[0] = 'espcert'\n"
+    "try:\n    run()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+)
 
 
 def run_verb(*arguments: str) -> set[str]:
     """Packages that are loaded behind a verb."""
-    code = (
-        "import sys\nfrom espcert.cli import run\nsys.argv[0] = 'espcert'\n"
-        "try:\n    run()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-    )
-    return loaded(code, *arguments)
+    return loaded(RUN, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"), [("tlv_rsa", "tlv"), ("cust_flash_rsa", "cust_flash"), ("nvs_ec", "nvs")]
+)
+def test_detect_loads_the_layouts_that_it_asks(name: str, needed: str) -> None:
+    """They are asked in the order of the registry, up to the one that recognises the image."""
+    image = str(ROOT / "fixtures" / "images" / f"{name}.bin")
+    found = modules_loaded(RUN, "detect", image)
+    layouts = ["tlv", "cust_flash", "nvs"]
+    asked = {f"espcert_formats.{one}" for one in layouts[: layouts.index(needed) + 1]}
+    assert {f"espcert_formats.{one}" for one in layouts} & found == asked
+    assert not {"espcert.flash_encryption", "espcert.migration"} & found
 
 
 def test_import_costs_nothing() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from espcert.errors import UnreadableError
-from espcert_formats import items, nvs, registry
+from espcert_formats import items, registry
 from espcert_formats.flash import SECTOR, is_erased
 
 if TYPE_CHECKING:
@@ -157,7 +157,11 @@ class Reader:
 
 def is_known(data: bytes) -> bool:
     """Whether bytes are as a partition's in plain text: they begin as one, or hold an NVS page."""
-    return registry.starts(data) or nvs.has_page(data)
+    if registry.starts(data):
+        return True
+    from espcert_formats import nvs  # NVS is the most to load: most images are none
+
+    return nvs.has_page(data)
 
 
 def _may_hold_credentials(row: Row) -> bool:
@@ -169,6 +173,7 @@ def _may_hold_credentials(row: Row) -> bool:
 def why_unopened(reader: Reader, raw: bytes, address: int | None) -> tuple[str, str] | None:
     """Reason code and sentence where a key was applied and nothing recognisable came out."""
     from espcert import unreadable
+    from espcert_formats import nvs
 
     if reader.nvs is not None and nvs.has_page(raw) and nvs.looks_encrypted(raw):
         text = "an NVS partition that is encrypted or random, and the NVS keys do not fit"
