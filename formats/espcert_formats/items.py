@@ -129,6 +129,7 @@ NVS_DAMAGE: Final = "nvs-damage"
 NVS_REPAIR: Final = "nvs-repair"
 NVS_OLD_KEY: Final = "nvs-old-key"
 NVS_OLD_VALUE: Final = "nvs-old-value"
+FILES_NOT_TAKEN: Final = "files-not-taken"
 
 
 class OtherEntry(NamedTuple):

@@ -21,7 +21,7 @@ def test_a_conversion_says_what_it_did(tmp_path: Path) -> None:
         "  proven    read back, 3 items equal to the source's byte for byte",
         "  changed   layout tlv → nvs_legacy",
     ]
-    assert '  place     label "pre_prov", partition type 0x01' in lines
+    assert "  row       pre_prov, 0x1, 0x02, <offset>, 0x3000," in lines
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     assert len(out.read_bytes()) == 0x3000
     assert run("diff", fixture("tlv_ec"), out).code == 0

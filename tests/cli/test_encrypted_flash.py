@@ -283,12 +283,12 @@ def test_contradicting_options(case: str, tmp_path: Path) -> None:
     assert not any(data.hex() in result.err for data in files.values())
 
 
-def test_an_address_for_a_whole_image(tmp_path: Path) -> None:
-    path = stored(tmp_path, flash(XTS_128, table_in=False).data)
+@pytest.mark.parametrize("table_in", [False, True], ids=["plain table", "encrypted table"])
+def test_an_address_is_of_no_concern_in_a_whole_image(table_in: bool, tmp_path: Path) -> None:
+    path = stored(tmp_path, flash(XTS_128, table_in=table_in).data)
     options = (*XTS_128.options(tmp_path), "--flash-address", "0xd000")
-    result = run("detect", *options, path)
-    assert result.code == 2
-    assert "--flash-address" in result.err
+    found = run("detect", "--json", *options, path)
+    assert (found.code, found.object["layout"]) == (0, "cust_flash_legacy")
 
 
 def without_esptool(*arguments: str | Path) -> Result:
@@ -463,7 +463,7 @@ def test_the_plan_of_an_encrypted_image(tmp_path: Path) -> None:
 def test_what_is_converted_is_encrypted_where_it_is_asked_for(tmp_path: Path) -> None:
     options = XTS_128.options(tmp_path)
     path, plain, sealed = stored(tmp_path, flash(XTS_128).data), tmp_path / "p", tmp_path / "s"
-    to = ("--to", "nvs_legacy", *options)
+    to = ("--to", "cust_flash", *options)
     told = run("convert", path, *to, "-o", plain)
     assert told.code == 0, told.err
     assert "flash encryption → none" in told.out
@@ -471,7 +471,7 @@ def test_what_is_converted_is_encrypted_where_it_is_asked_for(tmp_path: Path) ->
     assert encrypted.code == 0, encrypted.err
     assert "encrypted for 0x10000" in encrypted.out
     assert XTS_128.decrypt(sealed.read_bytes(), 0x10000) == plain.read_bytes()
-    for wrong in (("--to", "csv", *options), ("--to", "nvs_legacy")):
+    for wrong in (("--to", "csv", *options), ("--to", "cust_flash")):
         refused = run("convert", path, *wrong, "-o", tmp_path / "no", "--encrypt-output")
         assert refused.code in (2, 3)
         assert_no_output(tmp_path / "no")

@@ -13,7 +13,9 @@ from tests.support import FIXTURES, ROOT, crc, fixture_truth
 from tests.toolkit.verify_cases import CASES, found_in
 
 import espcert
+from espcert import pem_directory
 from espcert.catalogue import ACCEPTABLE, CATALOGUE, ERROR, INFO, SUBJECTS, WARNING
+from espcert.confined import Held
 from espcert.findings_page import page
 from espcert_formats import tlv
 
@@ -80,6 +82,13 @@ def in_conversion() -> Iterator[str]:
     yield from (finding.code for finding in result.findings)
 
 
+def in_a_directory() -> Iterator[str]:
+    """What is said of a PEM directory with a file that is none of its items."""
+    certificate = (FIXTURES / "inputs" / "ec_device.pem").read_bytes()
+    found = pem_directory.read(Held({"device_cert.pem": certificate, "other.txt": b"y"}))
+    yield from (finding.code for finding in espcert.verify(found))
+
+
 def made() -> Iterator[bytes]:
     """Images that no official tool makes."""
     ca = (FIXTURES / "inputs" / "ec_ca.pem").read_bytes()
@@ -121,6 +130,7 @@ def provoked() -> frozenset[str]:
     codes |= set(refused("tlv_over_8k", size=0x2000))
     codes |= set(nothing_left())
     codes |= set(in_conversion())
+    codes |= set(in_a_directory())
     return frozenset(codes)
 
 

@@ -115,6 +115,13 @@ _STRUCTURE: Final = (
         f"{_NVS}: an erased item changes its state bits only",
     ),
     Kind(
+        "files-not-taken",
+        WARNING,
+        "A PEM directory holds files that are not taken: what a file is for is never guessed.",
+        "give the files the names of docs/csv-and-pem.md, or leave them as they are",
+        "espcert itself",
+    ),
+    Kind(
         "entry-derails-walk",
         ERROR,
         "An entry is so long that the firmware's 16-bit step over it loops or lands inside it.",
@@ -915,7 +922,7 @@ _MIGRATION: Final = (
         "does-not-fit",
         ERROR,
         "The items do not fit into the partition, or the layout asked for cannot hold one of them.",
-        "TLV holds every item, in at most 64 KiB less 16 bytes, which is all that firmware reads",
+        "take a larger --size or another layout; TLV holds every item, up to 64 KiB less 16 bytes",
         _TLV_READ,
     ),
     Kind(

@@ -7,6 +7,7 @@ never end are refused before a byte of them is read.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -112,7 +113,7 @@ class Held(Folder):
 
     def read(self, name: str, named_by: str = "", limit: int = MAX_FILE_SIZE) -> bytes:
         """The bytes of a file. Raises UnreadableError where there is none, or over `limit`."""
-        data = self._payloads.get(name)
+        data = self._payloads.get(name) if _is_plain(name) else None
         if data is None or len(data) > limit:
             raise UnreadableError("missing-file", f"{named_by}: {shown_path(name)}: no such file")
         return data
@@ -120,9 +121,14 @@ class Held(Folder):
 
 def shown_path(name: str) -> str:
     """A path as messages show it: what is no path may be the secret itself, in a wrong column."""
-    if len(name) > 4 * _SHOWN or "-----" in name or len(max(name.split("/"), key=len)) > _SHOWN:
+    if len(name) > 4 * _SHOWN or "-----" in name or any(map(_may_be_key, name.split("/"))):
         return f"a path of {len(name)} characters"
     return printable(name) or "an empty path"
+
+
+def _may_be_key(part: str) -> bool:
+    """Whether a part of a path is as long and plain as a key in hex or base64."""
+    return len(part) > _SHOWN or re.search(r"[0-9A-Za-z+=]{32}", part) is not None
 
 
 def _is_plain(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -24,8 +25,9 @@ from espcert.chips import CHIPS
 from espcert.comparison import material
 from espcert.confined import Held
 from espcert.detection import Reading
-from espcert.errors import InternalError, UsageError
+from espcert.errors import InternalError, UnreadableError, UsageError
 from espcert.findings import Finding, item_name
+from espcert.flashing import CUSTOMARY_SUBTYPE
 from espcert.selection import Loss, select
 from espcert.settlement import ASKED_AGAIN, require_acceptable
 from espcert.sizes import require_size
@@ -38,6 +40,8 @@ from espcert_formats.items import Contents, Item
 CSV: Final = "csv"
 PEM: Final = "pem"
 TARGETS: Final = (*registry.NAMES, CSV, PEM)
+NVS_SUBTYPE: Final = 0x02
+"""Source: esp_secure_cert_mgr 2296511, esp_secure_cert_read.c (ESP_PARTITION_SUBTYPE_DATA_NVS)."""
 _CUST_FLASH: Final = ("cust_flash", "cust_flash_legacy")
 _OF_BYTES: Final = ("integrity-mismatch", "integrity-malformed")
 """Seals that say that the bytes are not those that were written."""
@@ -121,6 +125,7 @@ def convert(reading: Reading, options: Options) -> Conversion:
     fit it.
     """
     source = reading.require()
+    _check_encryption(reading, options)
     selection = select(source, None, None)
     items = selection.material
     losses = [*selection.losses, *_lost_signatures(source)]
@@ -131,6 +136,7 @@ def convert(reading: Reading, options: Options) -> Conversion:
     if any(finding.severity == ERROR for finding in found):
         return Conversion(reading, options.to, None, None, tuple(found), ())
     changes = tuple(_changes(reading, losses, options))
+    found += _not_taken(reading)
     try:
         if options.to in (CSV, PEM):
             made = _files(items, source, options)
@@ -144,6 +150,16 @@ def convert(reading: Reading, options: Options) -> Conversion:
     found += _warnings(items, reading, options, len(output))
     sealed = encrypted_output.seal(reading.image, output) if options.encrypt_output else None
     return Conversion(reading, options.to, output, contents, tuple(found), changes, sealed=sealed)
+
+
+def _check_encryption(reading: Reading, options: Options) -> None:
+    """Raise UsageError where firmware would not read what is written as it is written."""
+    encrypted_output.check(
+        reading.image, wanted=options.encrypt_output, partition_only=True, flag=None
+    )
+    if options.encrypt_output and options.to.startswith("nvs"):
+        text = "partitions of type data, nvs are not under flash encryption"
+        raise UsageError("encrypted-output", f"--encrypt-output: {text}")
 
 
 def _lost_signatures(source: Contents) -> Iterator[Loss]:
@@ -217,7 +233,9 @@ def _files(items: list[Item], source: Contents, options: Options) -> dict[str, b
     if options.to == PEM:
         return pem_directory.payloads(items, source.layout)
     name = options.csv_name
-    folder = f"{PurePath(name).stem}_contents"
+    # In a cell it must be a path on every system, and no formula in a spreadsheet.
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", PurePath(name).stem).lstrip("-._")
+    folder = f"{stem or 'csv'}_contents"
     made = csv_writing.payloads(items, name=name, folder=folder, espcert_csv=options.espcert_csv)
     return {**{path: data for path, data in made.items() if path != name}, name: made[name]}
 
@@ -225,13 +243,25 @@ def _files(items: list[Item], source: Contents, options: Options) -> dict[str, b
 def _proven_files(made: dict[str, bytes], items: list[Item], options: Options) -> Contents:
     """Read the files back as an input and compare; any difference is a bug."""
     folder = Held(made)
-    if options.to == PEM:
-        result = pem_directory.read(folder)
-    else:
-        result = csv_material.read(made[options.csv_name], folder)
+    try:
+        if options.to == PEM:
+            result = pem_directory.read(folder)
+        else:
+            result = csv_material.read(made[options.csv_name], folder)
+    except UnreadableError as error:
+        # Only what is too large for our own limits is read otherwise than it was written.
+        wanted = "files of a size that espcert reads"
+        raise FormatError(options.to, expected=wanted, found=error.message) from error
     if material(result.items) != material(items):
         raise InternalError("the items that were written are not those of the source")
     return result
+
+
+def _not_taken(reading: Reading) -> Iterator[Finding]:
+    """Files of a PEM directory that are none of its items."""
+    for finding in structure.of_bytes(reading.require(), None):
+        if finding.code == kinds.FILES_NOT_TAKEN:
+            yield dataclasses.replace(finding, offset=None)
 
 
 def _warnings(
@@ -260,6 +290,23 @@ def _changes(reading: Reading, losses: Iterable[Loss], options: Options) -> Iter
     yield from encrypted_output.changes(reading.image, wanted=encrypt, encrypted=encrypt)
 
 
+def wanted_row(conversion: Conversion) -> str | None:
+    """The line of the partition table under which firmware finds the new partition.
+
+    None for what is no partition. `<offset>` stands for an offset that is not known.
+    """
+    contents, row = conversion.contents, conversion.reading.image.row
+    if contents is None or not contents.traits.placed:
+        return None
+    traits = contents.traits
+    subtype = NVS_SUBTYPE if traits.partition_type == kinds.TYPE_DATA else CUSTOMARY_SUBTYPE
+    at = conversion.reading.image.address if row is None else row.offset
+    offset = "<offset>" if at is None else f"{at:#x}"
+    place = f"{traits.labels[0]}, {traits.partition_type:#x}, {subtype:#04x}, {offset}"
+    flags = " encrypted" if conversion.sealed is not None else ""
+    return f"{place}, {contents.size:#x},{flags}"
+
+
 def to_json(conversion: Conversion, output: str | None) -> dict[str, Any]:
     """The object of `espcert convert --json`, without `schema` and `file`.
 
@@ -272,6 +319,7 @@ def to_json(conversion: Conversion, output: str | None) -> dict[str, Any]:
         "output": output,
         "output_sha256": None if written is None else sha256(written),
         "files": list(conversion.files),
+        "table_row": wanted_row(conversion),
         "items": inspection.items_to_json(contents) if contents else [],
         "findings": [finding.to_json() for finding in conversion.findings],
         "changes": list(conversion.changes),

@@ -53,8 +53,10 @@ BASE64: Final = "base64"
 """Values of `data_type`."""
 
 PLAINTEXT: Final = "plaintext"
-GENERATED: Final = ("rsa_ds", "ecdsa_peripheral", "hmac")
+GENERATED: Final = ("rsa_ds", "ecdsa_peripheral")
 """How a `priv_key_type` begins with which a key's row orders that something be made of it."""
+UNDER_HMAC: Final = "hmac"
+"""How one begins that the tool has a name for, and no writer."""
 
 _CERTIFICATES: Final = frozenset({tlv.TYPE_CA_CERT, tlv.TYPE_DEVICE_CERT})
 
@@ -106,6 +108,10 @@ def read(data: bytes, folder: Folder) -> Contents:
     """
     rows = parse(data)
     for row in rows:
+        if row.type == tlv.TYPE_PRIVATE_KEY and row.priv_key_type.startswith(UNDER_HMAC):
+            text = f"{row.name}: {row.priv_key_type} is a kind of key that no CSV stores"
+            hint = "`espcert build --hmac-derived` makes keys that are derived by HMAC"
+            raise UsageError("under-hmac", f"{text}; {hint}")
         if row.orders_generation:
             text = f"{row.name}: {row.priv_key_type} orders DS or eFuse material to be made"
             raise UsageError("use-build", f"{text}, nothing is stored yet: use `espcert build`")
@@ -218,7 +224,8 @@ def _number(line: int, column: str, text: str) -> int:
         return int(text, 16)
     if re.fullmatch(r"[0-9]{1,8}", text, re.ASCII) and int(text) <= 0xFF:
         return int(text)
-    shown = f" {text}" if re.fullmatch(r"-?[A-Za-z0-9_]{1,45}", text, re.ASCII) else ""
+    name_or_number = r"-?[0-9]{1,8}|[A-Za-z0-9]{1,8}|ESP_SECURE_CERT_[A-Z0-9_]{1,30}"
+    shown = f" {text}" if re.fullmatch(name_or_number, text, re.ASCII) else ""
     wanted = "a name of the tool or 0 to 255" if column == "tlv_type" else "0 to 255"
     raise _malformed(f"line {line}: {column}{shown}, expected {wanted}")
 

@@ -98,11 +98,19 @@ class Reader:
         from espcert_formats import partition_table
 
         found = partition_table.find(self.data, given)
-        if found is not None or self.flash is None or (given or 0) % SECTOR:
+        if found is not None or self.flash is None:
             return found
-        if given is None and self.flash.address is not None:
-            return None
+        # With an address the image may be a bare partition, which is asked first.
+        asked = given is not None or self.flash.address is None
+        return self.encrypted_table(given) if asked else None
+
+    def encrypted_table(self, given: int | None = None) -> Table | None:
+        """The partition table, where it is looked for and only decrypted is one."""
+        from espcert_formats import partition_table
+
         start = given or 0
+        if self.flash is None or start % SECTOR:
+            return None
         length = partition_table.SEARCH_LIMIT if given is None else SECTOR
         plain = self._decrypt(self.data[start : start + length], start)
         found = partition_table.find(plain, None if given is None else 0)

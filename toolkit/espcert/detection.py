@@ -84,6 +84,9 @@ def detect(image: Image) -> Reading:
     if found is not None:
         layout, contents = found
         return Reading(image, contents, layout)
+    if image.row is not None and not image.partition and image.row.offset >= len(image.data):
+        text = "the file ends before the partition begins: read the whole flash again"
+        return Reading(image, None, None, f"{images.place_text(image)}: {text}", "truncated")
     from espcert.unreadable import reason_for
 
     code, text = image.unopened or reason_for(image.partition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from espcert import files, pem_directory, trees
@@ -29,12 +30,14 @@ def directories_for(names: list[str], base: Path) -> dict[str, Path]:
     return result
 
 
-def extract(contents: Contents, directory: Path, *, force: bool = False) -> list[Path]:
+def extract(
+    contents: Contents, directory: Path, *, inputs: Sequence[str] = (), force: bool = False
+) -> list[Path]:
     """Write every item and an index that makes them exact: a PEM directory.
 
-    All files are created 0600. Raises UsageError where a file exists (and not `force`), FileError
-    where the system refuses.
+    All files are created 0600. Raises UsageError where a file exists (and not `force`) or is one
+    of the `inputs`, FileError where the system refuses.
     """
     payloads = pem_directory.payloads(contents.items, contents.layout)
-    trees.write(directory, payloads, force=force)
+    trees.write(directory, payloads, inputs=inputs, force=force)
     return [directory / name for name in payloads]

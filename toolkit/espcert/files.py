@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -73,7 +73,7 @@ def reason_of(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def refuse_input_as_output(inputs: list[str], output: Path) -> None:
+def refuse_input_as_output(inputs: Sequence[str], output: Path) -> None:
     """Raise UsageError where the output is one of the inputs: same path, link or descriptor."""
     try:
         target = output.stat()
@@ -86,6 +86,18 @@ def refuse_input_as_output(inputs: list[str], output: Path) -> None:
             continue
         if os.path.samestat(source, target):
             raise UsageError("output-is-input", f"{output}: is the input; inputs are never changed")
+
+
+def refuse_same_place(outputs: Sequence[Path]) -> None:
+    """Raise UsageError where two outputs are one file, however their paths are spelled."""
+    seen: dict[str, Path] = {}
+    for output in outputs:
+        place = os.path.join(os.path.realpath(output.parent), output.name)  # noqa: PTH118
+        if output.exists():
+            place = os.path.realpath(output)
+        other = seen.setdefault(os.path.normcase(place), output)
+        if other is not output:
+            raise UsageError("bad-output", f"{other} and {output}: must be different files")
 
 
 def check_output(output: Path, *, force: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from espcert import files
+from espcert import files, unreadable
 from espcert import image as images
 from espcert.decryption import UNFIT, Reader
 from espcert.errors import UnreadableError
@@ -35,6 +35,9 @@ def open_table(name: str, given: Opening = AS_IT_IS) -> FlashTable:
     table = reader.table(offset)
     if table is None:
         where = "where one is looked for" if offset is None else f"at {offset:#x}"
+        why = unreadable.reason_for(data)
+        if not reader.flash and why.code not in unreadable.PLAIN_CODES:
+            raise UnreadableError(why.code, f"no partition table {where}: {why.text}")
         how = f", as it is or decrypted: {UNFIT}" if reader.flash else ""
         raise UnreadableError("no_partition", f"no partition table {where}{how}")
     return FlashTable(table, reader)

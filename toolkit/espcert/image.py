@@ -93,7 +93,8 @@ def locate(
     With keys, what is encrypted is read through them; what is plain is read as it is.
     Raises UnreadableError where a table is said to lie at an offset and none does, and where
     several partitions hold credentials and the label does not tell which is meant; UsageError
-    where an encrypted image may be a bare partition and its address is not given.
+    where an encrypted image may be a bare partition and its address is not given. The address
+    that a key comes with is that of a bare partition, and of no concern in a whole image.
     """
     bare = Image(data, name, label, partition=data)
     reader = Reader(data, flash_encryption, nvs_keys)
@@ -106,7 +107,11 @@ def locate(
         how = f", as it is or decrypted: {decryption.UNFIT}" if flash_encryption else ""
         text = f"no partition table lies at {table_offset:#x}{how}"
         raise UnreadableError("no_partition", text)
-    return _scanned(bare, reader) or _bare(bare, reader)
+    alone = _scanned(bare, reader) or _bare(bare, reader)
+    if alone.unopened is None or len(data) < SMALLEST_FLASH:
+        return alone
+    hidden = reader.encrypted_table()
+    return alone if hidden is None else _with_table(bare, hidden, reader)
 
 
 def _bare(bare: Image, reader: Reader) -> Image:
@@ -126,10 +131,6 @@ def _bare(bare: Image, reader: Reader) -> Image:
 
 
 def _with_table(bare: Image, table: Table, reader: Reader) -> Image:
-    if reader.flash is not None and reader.flash.address is not None:
-        raise UsageError(
-            "bad-address", f"{bare.name}: a whole flash image; --flash-address is for a partition"
-        )
     row = _chosen(table, reader, bare.label)
     start = row.offset if row else 0
     held = reader.row(row, insist=True) if row else Held(b"")

@@ -155,7 +155,7 @@ class DerivedKey:
         burn = hmac_burn(chip, self.hmac_key, self.efuse_key_id, HMAC_UP, self.hmac_file)
         salt = os.urandom(SALT_LENGTH) if self.salt is None else self.salt
         if not salt:
-            raise UsageError("bad-salt", "--salt: an empty file, expected 32 bytes")
+            raise UsageError("bad-salt", "--salt: an empty file, expected bytes (32 are usual)")
         private = hmac_peripheral.derive_ecdsa(self.hmac_key, salt)
         if private is None:
             text = "what HMAC key and salt give is no P-256 private key"

@@ -122,9 +122,7 @@ def _save_files(result: Conversion, output: Path, *, force: bool) -> None:
     payloads = {**dict(others), name: index[1]}
     image = result.reading.image
     read = [one for one in (image.name, *image.inputs) if one]
-    for path in payloads:
-        files.refuse_input_as_output(read, base / path)
-    trees.write(base, payloads, force=force)
+    trees.write(base, payloads, inputs=read, force=force)
 
 
 def open_efuse(path: str | os.PathLike[str], *, chip: str | None = None) -> EfuseDump:

@@ -245,6 +245,8 @@ def partition_size(source: Contents, given: int | None = None) -> int:
     """
     extent = source.traits.extent
     minimum = max(tlv.MIN_SIZE, extent)
+    if given is None and not source.traits.placed:
+        return _size_of_files(source)
     if given is None:
         return max(minimum, -(-_length(source) // SECTOR) * SECTOR)
     if given < minimum:
@@ -254,6 +256,14 @@ def partition_size(source: Contents, given: int | None = None) -> int:
             "would stay in flash behind the new partition",
         )
     return given
+
+
+def _size_of_files(source: Contents) -> int:
+    """Bytes that hold the items of files, which no old partition was read from."""
+    try:
+        return len(tlv.write(item for item in source.items if item.kind not in kinds.SEALS))
+    except FormatError:
+        return tlv.MIN_SIZE
 
 
 def _length(source: Contents) -> int:

@@ -98,7 +98,11 @@ def _csv(data: bytes, name: str, given: Opening) -> Image:
     if not root.is_dir():
         raise UsageError("not-found", f"--files-root {root}: no such directory")
     folder = Folder(root)
-    return _of_files(data, name, given, images.CSV, csv_material.read(data, folder), folder)
+    try:
+        contents = csv_material.read(data, folder)
+    except UsageError as error:
+        raise UsageError(error.code, f"{name}: {error.message}") from error
+    return _of_files(data, name, given, images.CSV, contents, folder)
 
 
 def _of_files(

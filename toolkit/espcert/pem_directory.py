@@ -21,7 +21,7 @@ from espcert.findings import item_name
 from espcert_formats import items as kinds
 from espcert_formats import tlv
 from espcert_formats.checksum import sha256
-from espcert_formats.items import Contents, Item
+from espcert_formats.items import Anomaly, Contents, Item
 
 NAME: Final = "pem"
 TITLE: Final = "a directory of PEM files"
@@ -114,11 +114,16 @@ def read(folder: Folder) -> Contents:
         if indexed
         else f"no {INDEX_NAME}: {len(files)} files taken by their names, PEM with a NUL behind it"
     ]
+    found = material.contents(NAME, TITLE, (item for _, item in held), tuple(evidence))
     left = sorted(set(names) - {INDEX_NAME, *files})
-    if left:
-        more = f" and {len(left) - 8} more" if len(left) > 8 else ""
-        evidence.append(f"not taken: {', '.join(left[:8])}{more}")
-    return material.contents(NAME, TITLE, (item for _, item in held), tuple(evidence))
+    if not left:
+        return found
+    more = f" and {len(left) - 8} more" if len(left) > 8 else ""
+    told = f"not taken: {', '.join(left[:8])}{more}"
+    odd = Anomaly(kinds.FILES_NOT_TAKEN, 0, told, "files of the names that are taken")
+    return dataclasses.replace(
+        found, evidence=(*found.evidence, told), anomalies=(*found.anomalies, odd)
+    )
 
 
 def _malformed(text: str) -> UnreadableError:

@@ -44,7 +44,9 @@ def select(source: Contents, device_cert: bytes | None, ca_cert: bytes | None) -
     Raises UsageError where a certificate file is none, differs from the source's certificate,
     or does not fit its key.
     """
-    first, doubles = _first_of_each([item for item in source.items if not _is_void(item)])
+    placed = source.traits.placed
+    held = [item for item in source.items if not (placed and _is_void(item))]
+    first, doubles = _first_of_each(held)
     first = [item for item in first if item.intact is not False]
     doubles = [item for item in doubles if item.intact is not False]
     kept, incomplete = _complete_ds(first)

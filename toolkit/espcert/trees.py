@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espcert import files
 from espcert.errors import FileError, UsageError
 
 
-def write(base: Path, payloads: Mapping[str, bytes], *, force: bool = False) -> None:
+def write(
+    base: Path, payloads: Mapping[str, bytes], *, inputs: Sequence[str] = (), force: bool = False
+) -> None:
     """Write files by relative name below a directory; the last one of `payloads` names the others.
 
     A directory that is not there appears in one step, complete; in one that is there each file is
     written atomically, with `force` also over an old one, the last one last. Files are created
-    0600, directories 0700. Raises UsageError where a file exists (and not `force`), FileError
-    where the system refuses.
+    0600, directories 0700. Raises UsageError where a file exists (and not `force`) or is one of
+    the `inputs`, FileError where the system refuses.
     """
+    for name in payloads:
+        files.refuse_input_as_output(inputs, base / name)
     try:
         if not os.path.lexists(base):
             _appear(base, payloads)
@@ -49,7 +53,10 @@ def _check(base: Path, payloads: Mapping[str, bytes], *, force: bool) -> None:
 
 def _appear(directory: Path, payloads: Mapping[str, bytes]) -> None:
     """Make the directory under another name, fill it, and rename it."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError("not-a-directory", f"{directory.parent}: is not a directory") from error
     temporary = directory.with_name(f".espcert-{os.urandom(6).hex()}.tmp")
     temporary.mkdir(mode=0o700)
     try:

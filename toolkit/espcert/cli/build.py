@@ -120,9 +120,7 @@ def _build(name: str, asked: Asked, limits: _Limits, wanted: _Wanted) -> int:
 def _check_files(read: list[str], wanted: _Wanted) -> None:
     if wanted.output is None and not wanted.dry_run:
         raise UsageError("no-output", "-o OUT is missing (or --dry-run)")
-    if len({path.absolute() for path in wanted.files}) < len(wanted.files):
-        text = "-o, --new-hmac-key and --public-key-out must be different files"
-        raise UsageError("bad-output", text)
+    files.refuse_same_place(wanted.files)
     for path in wanted.files:
         if str(path) == files.STDIN:
             raise UsageError("bad-output", f"{path}: what is written goes to a file")
@@ -223,11 +221,11 @@ def _write(built: Built, new_key: bytes | None, wanted: _Wanted) -> str | None:
 
     The HMAC key comes first: a partition without it would be of no use.
     """
+    public = built.public_keys.get(0)
+    if wanted.public_key is not None and public is None and not built.refused:
+        raise UsageError("no-key", "--public-key-out: there is no private key")
     if wanted.dry_run or wanted.output is None or built.output is None:
         return None
-    public = built.public_keys.get(0)
-    if wanted.public_key is not None and public is None:
-        raise UsageError("no-key", "--public-key-out: there is no private key")
     if wanted.new_hmac_key is not None and new_key is not None:
         files.write_atomically(wanted.new_hmac_key, new_key)
     if wanted.public_key is not None and public is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -20,6 +21,7 @@ from espcert.cli.outputs import (
     OutputOption,
     SizeOption,
     check_outputs,
+    refuse_stdout,
     require_output,
 )
 from espcert.opening import AS_IT_IS, Opening, open_image
@@ -78,6 +80,7 @@ def command(
             encrypt_output,
         )  # fmt: skip
         require_output(output, dry_run=dry_run)
+        refuse_stdout(output)
         if to != conversion.PEM:
             check_outputs([name], [output] if output else [], replace=force or dry_run)
         result = conversion.convert(detection.detect(open_image(name, opening)), options)
@@ -113,6 +116,7 @@ def _finish(result: Conversion, wanted: _Wanted) -> int:
 
 def _print(result: Conversion, written: str | None, *, quiet: bool) -> None:
     """The outcome on standard output; a refusal and warnings on standard error."""
+    from espcert import conversion
     from espcert.cli import refusals
 
     if result.refused:
@@ -125,9 +129,22 @@ def _print(result: Conversion, written: str | None, *, quiet: bool) -> None:
         common.say(line)
     for finding in result.findings:
         typer.echo(refusals.finding_line(finding), err=True)
+    left = sorted(_left(written)) if written is not None and result.to == conversion.PEM else []
+    strangers = [name for name in left if name not in result.files]
+    if strangers:
+        listed = ", ".join(map(printable, strangers[:8]))
+        typer.echo(f"  warning: {printable(written or '')} also holds {listed}", err=True)
+
+
+def _left(directory: str) -> list[str]:
+    """The names in a directory that was written, those of earlier files included."""
+    return os.listdir(directory)  # noqa: PTH208 - names are all that is asked for
 
 
 def _summary(result: Conversion, written: str | None) -> Iterator[str]:
+    from espcert import conversion
+    from espcert.findings import item_name
+
     contents = result.contents
     assert contents is not None
     name = printable(common.shown_name(result.reading.image.name))
@@ -135,19 +152,21 @@ def _summary(result: Conversion, written: str | None) -> Iterator[str]:
     for note in result.reading.image.notes:
         yield f"  read      {printable(note)}"
     kept = [item for item in contents.items if item.kind != "integrity"]
-    yield f"  holds     {', '.join(f'{item.kind} ({len(item.data)})' for item in kept)}"
+    listed = (f"{item_name(item.kind, item.index)} ({len(item.data)})" for item in kept)
+    yield f"  holds     {', '.join(listed)}"
     yield f"  proven    read back, {len(kept)} items equal to the source's byte for byte"
     for change in result.changes:
         yield f"  changed   {printable(change)}"
-    traits = contents.traits
-    if traits.placed:
-        yield f'  place     label "{traits.labels[0]}", partition type {traits.partition_type:#04x}'
+    row = conversion.wanted_row(result)
+    if row is not None:
+        yield f"  row       {printable(row)}"
     if result.sealed is not None:
         at = result.reading.image.address
         yield f"  encrypted for {at:#x}, and decrypted again for proof"
     size = size_text(len(result.output or b""))
     if result.files:
-        size = f"{len(result.files)} files"
+        folders = sorted({f"{Path(name).parent}/" for name in result.files} - {"./"})
+        size = f"{len(result.files)} files{''.join(f', also in {one}' for one in folders)}"
     if written is None:
         yield f"  dry run   nothing written ({size})"
     else:

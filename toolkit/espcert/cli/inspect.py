@@ -88,7 +88,9 @@ def _directories(
 def _extract(reading: Reading, directory: Path, *, force: bool, quiet: bool) -> None:
     from espcert.extraction import extract as write_files
 
-    written = write_files(reading.require(), directory, force=force)
+    image = reading.image
+    inputs = [image.name, *image.inputs]
+    written = write_files(reading.require(), directory, inputs=inputs, force=force)
     if not quiet:
         typer.echo(f"extracted {len(written)} files to {directory}", err=True)
 

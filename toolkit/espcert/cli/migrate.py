@@ -23,6 +23,7 @@ from espcert.cli.outputs import (
     EncryptOutputOption,
     ForceOption,
     OutputOption,
+    PartitionOnlyOption,
     SizeOption,
     check_outputs,
     require_output,
@@ -63,10 +64,6 @@ NoIntegrityOption = Annotated[
     typer.Option(
         "--no-integrity", help="Write no integrity entry (a current image keeps its own)."
     ),
-]
-PartitionOnlyOption = Annotated[
-    bool,
-    typer.Option("--partition-only", help="Of a whole flash image write the partition alone."),
 ]
 TableOutOption = Annotated[
     Path | None,
@@ -181,8 +178,6 @@ def _finish(result: Migration, wanted: _Wanted) -> int:
 
 def _check_files(read: list[str | None], wanted: _Wanted) -> None:
     require_output(wanted.output, dry_run=wanted.dry_run)
-    if len({path.absolute() for path in wanted.files}) < len(wanted.files):
-        raise UsageError("bad-output", "-o, --table-out and --plan-out must be different files")
     check_outputs(read, wanted.files, replace=wanted.force or wanted.dry_run)
 
 

@@ -42,6 +42,10 @@ EncryptOutputOption = Annotated[
         help="Encrypt what is written with the image's flash encryption key.",
     ),
 ]
+PartitionOnlyOption = Annotated[
+    bool,
+    typer.Option("--partition-only", help="Of a whole flash image write the partition alone."),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Do everything but create the file.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
 
@@ -54,13 +58,18 @@ def check_outputs(read: Iterable[str | None], outputs: Iterable[Path], *, replac
     names = [name for name in read if name is not None]
     if names.count(files.STDIN) > 1:
         raise UsageError("stdin-twice", "standard input (-) can be read only once")
-    for output in outputs:
-        if str(output) == files.STDIN:
-            raise UsageError(
-                "bad-output", "-o -: a partition holds secrets; it is written to a file"
-            )
+    wanted = list(outputs)
+    for output in wanted:
+        refuse_stdout(output)
         files.refuse_input_as_output(names, output)
         files.check_output(output, force=replace)
+    files.refuse_same_place(wanted)
+
+
+def refuse_stdout(output: Path | None) -> None:
+    """Raise UsageError where a partition would be written to standard output."""
+    if str(output) == files.STDIN:
+        raise UsageError("bad-output", "-o -: a partition holds secrets; it is written to a file")
 
 
 def require_output(output: Path | None, *, dry_run: bool) -> None:

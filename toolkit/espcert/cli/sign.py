@@ -11,7 +11,6 @@ import typer
 from espcert import detection, files
 from espcert.cli import common, proof
 from espcert.cli.common import ChipOption, ImageArgument, JsonOption, QuietOption
-from espcert.cli.migrate import PartitionOnlyOption
 from espcert.cli.opening_options import reads_images
 from espcert.cli.outputs import (
     AcceptOption,
@@ -19,6 +18,7 @@ from espcert.cli.outputs import (
     EncryptOutputOption,
     ForceOption,
     OutputOption,
+    PartitionOnlyOption,
     SizeOption,
     check_outputs,
 )
@@ -228,6 +228,7 @@ def _digest(reading: Reading, scheme: Scheme, options: SigningOptions, wanted: _
     source = signing.unsigned(reading, options)
     written = None
     if source.material is not None and wanted.digest is not None and not wanted.dry_run:
+        files.refuse_input_as_output(list(reading.image.inputs), wanted.digest)
         files.write_atomically(wanted.digest, source.digest(scheme), force=wanted.force)
         written = str(wanted.digest)
     if wanted.as_json:
@@ -258,12 +259,12 @@ def _sign(
     reading: Reading, signers: Sequence[Signer], options: SigningOptions, wanted: _Wanted
 ) -> int:
     """Sign, write and print. The exit code."""
-    from espcert import signing
+    from espcert import library, signing
 
     result = signing.sign(reading, signers, options)
     written = None
     if result.file is not None and wanted.output is not None and not wanted.dry_run:
-        files.write_atomically(wanted.output, result.file, force=wanted.force)
+        library.save(result, wanted.output, force=wanted.force)
         written = str(wanted.output)
     if wanted.as_json:
         common.print_object(reading.image.name, signing.to_json(result, written))
