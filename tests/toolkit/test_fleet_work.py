@@ -160,6 +160,18 @@ def test_text_in_a_directory_is_no_image(tmp_path: Path) -> None:
     assert record_of(path)["status"] == "failed"
 
 
+def test_a_directory_that_a_manifest_names_is_material(tmp_path: Path) -> None:
+    folder = tmp_path / "module"
+    reading = espcert.detect(espcert.open_image(IMAGES[0]))
+    folder.mkdir()
+    for item in reading.require().items:
+        if item.kind == "device_cert":
+            (folder / "device_cert.der").write_bytes(item.data)
+    record = record_of(folder)
+    assert (record["status"], record["container"]) == ("done", "pem")
+    assert record["subject"]
+
+
 def test_known_bytes_need_no_record() -> None:
     path = IMAGES[0]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -93,14 +93,6 @@ def is_csv(data: bytes) -> bool:
     return csv_material.looks_like(data)
 
 
-def is_pem_directory(name: str) -> bool:
-    """Whether a directory holds the material of one module as files."""
-    from espcert import pem_directory
-    from espcert.confined import Folder
-
-    return pem_directory.is_one(Folder(Path(name)))
-
-
 def _pem_directory(name: str, given: Opening) -> Image:
     from espcert import pem_directory
     from espcert.confined import Folder

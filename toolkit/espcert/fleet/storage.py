@@ -37,6 +37,20 @@ def version_of(status: os.stat_result) -> str:
     return str(status.st_mtime_ns)
 
 
+def is_directory(path: str) -> bool:
+    """Whether a path is a directory."""
+    return os.path.isdir(path)  # noqa: PTH112 - it never raises
+
+
+def status_of(path: str) -> tuple[int, str]:
+    """Size and version. Raises UsageError for what is not there."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise UsageError("not-found", f"{path}: no such file or directory") from error
+    return status.st_size, version_of(status)
+
+
 def read(path: str, limit: int) -> Stored:
     """The bytes of an image of at most `limit`.
 

@@ -17,6 +17,7 @@ from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
 from espcert.findings import SEVERITIES, Finding
 from espcert.fleet import identity, storage
 from espcert.fleet.task import AUDIT, Source, Task
+from espcert.image import Image
 from espcert.keys import load_hmac_key
 from espcert.opening import Opening
 from espcert.text import printable
@@ -111,20 +112,21 @@ def _work(source: Source, task: Task, record: Record) -> bool:
     """Fill in the record. False where its bytes are known and nothing is to be done."""
     if source.problem is not None:
         raise FileError("read-failed", f"{source.path}: cannot be read: {source.problem}")
-    stored = storage.read(source.path, task.max_size)
-    digest = sha256(stored.data)
+    given = Opening(source.label or task.label, task.table_offset)
+    if storage.is_directory(source.path):
+        image, digest = _of_pem(source, given, record)
+    else:
+        stored = storage.read(source.path, task.max_size)
+        digest = sha256(stored.data)
+        record["input_size"], record["input_version"] = len(stored.data), stored.version
+        skipped = None if source.named else _not_meant(stored.data)
+        if skipped is not None:
+            record |= {"status": SKIPPED, "reason_code": skipped, "input_sha256": digest}
+            return True
+        image = opening.open_bytes(stored.data, source.path, given)
     if digest == source.known:
         return False
-    record["input_size"], record["input_version"] = len(stored.data), stored.version
     record["input_sha256"] = digest
-    skipped = None if source.named else _not_meant(stored.data)
-    if skipped is None:
-        given = Opening(source.label or task.label, task.table_offset)
-        image = opening.open_bytes(stored.data, source.path, given)
-        skipped = None if source.named or image.contents is None else "text"
-    if skipped is not None:
-        record["status"], record["reason_code"] = SKIPPED, skipped
-        return True
     reading = detection.detect(image)
     record |= detection.to_json(reading)
     reading.require()
@@ -132,11 +134,20 @@ def _work(source: Source, task: Task, record: Record) -> bool:
     return True
 
 
+def _of_pem(source: Source, given: Opening, record: Record) -> tuple[Image, str]:
+    """A directory that a manifest names, with the digest of the material in it."""
+    record["input_size"], record["input_version"] = storage.status_of(source.path)
+    image = opening.open_image(source.path, given)
+    assert image.contents is not None
+    return image, sha256(b"".join(item.data for item in image.contents.items))
+
+
 def _not_meant(data: bytes) -> str | None:
     """Why a file that was found in a directory is no image; None where it may be one."""
     if data.startswith(_SQLITE):
         return "journal"
-    return "text" if data.lstrip()[: len(_PEM)] == _PEM else None
+    text = data.lstrip()[: len(_PEM)] == _PEM or opening.is_csv(data)
+    return "text" if text else None
 
 
 def _judge(reading: detection.Reading, source: Source, task: Task, record: Record) -> None:
