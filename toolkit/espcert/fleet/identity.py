@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from espcert import certificates, keypairs
-from espcert.certificates import CertificateInfo
 from espcert.checks.context import Context
 from espcert.findings import Finding, item_name
 from espcert.inspection import time_text
@@ -40,10 +39,31 @@ NOBODY: Final[dict[str, Any]] = {
 
 
 class _Device(NamedTuple):
-    """A device certificate that can be read, and what it says."""
+    """A device certificate, and what it says; None what cannot be read."""
 
     data: bytes
-    info: CertificateInfo
+    certificates: int = 0
+    subject: str | None = None
+    issuer: str | None = None
+    serial: str | None = None
+    not_after: datetime | None = None
+
+
+def _device(data: bytes) -> _Device:
+    """Less than `certificates.describe` tells, for less time."""
+    parsed = certificates.parse(data)
+    if not parsed:
+        return _Device(data)
+    first = parsed[0]
+    serial = quietly(lambda: first.serial_number)
+    return _Device(
+        data,
+        len(parsed),
+        certificates.subject_text(first),
+        certificates.issuer_text(first),
+        None if serial is None else f"{serial:x}",
+        quietly(lambda: first.not_valid_after_utc),
+    )
 
 
 def describe(context: Context, found: Iterable[Finding]) -> dict[str, Any]:
@@ -55,8 +75,8 @@ def describe(context: Context, found: Iterable[Finding]) -> dict[str, Any]:
     `fingerprints` are digests of what no two modules should share, by kind.
     """
     with no_warnings():
-        devices = [_Device(data, certificates.describe(data)) for _, data in _devices(context)]
-        first = devices[0].info if devices else CertificateInfo(0)
+        devices = [_device(data) for _, data in _devices(context)]
+        first = devices[0] if devices else _Device(b"")
         proven = {finding.item for finding in found if finding.code == "key-proven"}
         keys = list(dict.fromkeys(_keys(context, devices, proven)))
         contexts = context.contents.of_kind(kinds.DS_CONTEXT)
@@ -133,8 +153,8 @@ def _key_digest(key: PublicKeyTypes) -> Iterator[str]:
 def _names(context: Context, devices: Sequence[_Device]) -> list[str]:
     found: set[str | None] = set()
     for device in devices:
-        found |= {device.info.subject, device.info.issuer}
-        if device.info.certificates > 1:
+        found |= {device.subject, device.issuer}
+        if device.certificates > 1:
             found |= _names_in(device.data)
     for item in context.whole(kinds.CA_CERT):
         found |= _names_in(context.plain(item) or b"")
@@ -160,7 +180,7 @@ def _fingerprints(
     found = {
         PRIVATE_KEY: keys,
         DEVICE_CERT: [_certificate_digest(device.data) for device in devices],
-        SERIAL: [one for device in devices for one in _serial(device.info)],
+        SERIAL: [one for device in devices for one in _serial(device)],
         DS_BLOCK: list(_ds_blocks(context)),
         HMAC_KEY: list(_under_hmac(context)),
     }
@@ -176,10 +196,10 @@ def _certificate_digest(data: bytes) -> str:
     return sha256(encoded or data)
 
 
-def _serial(info: CertificateInfo) -> Iterator[str]:
+def _serial(device: _Device) -> Iterator[str]:
     """A serial number is unique among the certificates of one issuer. RFC 5280, 4.1.2.2."""
-    if info.serial is not None and info.issuer is not None:
-        yield sha256(f"{info.serial} {info.issuer}".encode("utf-8", "surrogatepass"))
+    if device.serial is not None and device.issuer is not None:
+        yield sha256(f"{device.serial} {device.issuer}".encode("utf-8", "surrogatepass"))
 
 
 def _ds_blocks(context: Context) -> Iterator[str]:
