@@ -18,6 +18,7 @@ from tests.cli.test_unreadable_images import table
 from tests.support import FIXTURES
 from tests.toolkit import pki
 from tests.toolkit.test_fleet_work import image_with
+from tests.toolkit.test_nvs_encryption import KEY, encrypted, stored
 
 AT = ("--at", "2026-06-01")
 JOURNAL = ".espcert-fleet.sqlite"
@@ -155,7 +156,21 @@ def test_a_manifest_names_keys_and_outputs(form: str, tmp_path: Path) -> None:
     assert (out / "new" / "x.bin").is_file()
 
 
+def test_a_manifest_names_the_keys_of_encrypted_images(tmp_path: Path) -> None:
+    plain = Path(fixture("nvs_ec"))
+    (tmp_path / "x.bin").write_bytes(encrypted(plain.read_bytes()))
+    (tmp_path / "keys.bin").write_bytes(stored(KEY))
+    (tmp_path / "fleet.csv").write_text("image,nvs_keys,flash_address\nx.bin,keys.bin,0xd000\n")
+    found = fleet("audit", "fleet.csv", *AT, "--json", cwd=tmp_path).object
+    single = run("verify", "--json", *AT, plain).object
+    assert {one["code"] for one in found["findings"]} == {one["code"] for one in single["findings"]}
+    assert found["layout"] == "nvs"
+    assert KEY.hex() not in str(found)
+    assert fleet("audit", "x.bin", *AT, cwd=tmp_path).code == 3
+
+
 BAD_MANIFESTS = {
+    "image,flash_address\nx.bin,0b1\n": "flash_address '0b1' is no decimal",
     "image,hmac\nx.bin,1\n": "column 'hmac' is none of",
     "image,id\n,1\n": "line 2: no image",
     "image,id\nx.bin\n": "line 2: expected as many fields",

@@ -183,4 +183,6 @@ def test_when_no_worker_lives_the_run_is_given_up(tmp_path: Path) -> None:
 def test_a_source_is_what_a_worker_needs_and_no_more() -> None:
     """Key bytes never travel: a source has paths alone."""
     fields = Source.__dataclass_fields__
-    assert all(str(field.type) in ("str", "bool", "str | None") for field in fields.values())
+    assert all(
+        str(field.type) in ("str", "bool", "str | None", "int | None") for field in fields.values()
+    )

@@ -18,7 +18,7 @@ LISTED: Final = 1000
 MOST: Final = 1000
 """Findings of one code that are told, those of most modules first; all are counted."""
 
-BUDGET: Final = 100_000
+BUDGET: Final = 20_000
 """Sources that all findings together name, so that they fit into memory whatever the fleet."""
 
 FEW: Final = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -15,9 +16,10 @@ from espcert.files import reason_of
 from espcert.fleet.task import Source
 
 IMAGE: Final = "image"
-_PATHS: Final = ("hmac_key", "efuse")
+_PATHS: Final = ("hmac_key", "efuse", "flash_encryption_key", "nvs_keys")
 _TEXTS: Final = ("id", "label", "chip", "output")
-COLUMNS: Final = (IMAGE, *_TEXTS, *_PATHS)
+_ADDRESS: Final = "flash_address"
+COLUMNS: Final = (IMAGE, *_TEXTS, *_PATHS, _ADDRESS)
 MAX_LINE: Final = 1 << 20
 """Characters of the longest line of a manifest or a list."""
 
@@ -126,5 +128,18 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
         chip=chip,
         hmac_key=keys.get("hmac_key"),
         efuse=keys.get("efuse"),
+        flash_encryption_key=keys.get("flash_encryption_key"),
+        flash_address=_address(given.get(_ADDRESS), where),
+        nvs_keys=keys.get("nvs_keys"),
         output=given.get("output"),
     )
+
+
+def _address(text: str | None, where: str) -> int | None:
+    """Decimal or `0x…` hexadecimal."""
+    if text is None:
+        return None
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}", text, re.ASCII) is None:
+        problem = f"{_ADDRESS} {text!r} is no decimal or 0x… hexadecimal number"
+        raise UsageError("bad-manifest", f"{where}: {problem}")
+    return int(text, 16 if text[1:2] in ("x", "X") else 10)

@@ -217,6 +217,7 @@ def _check_outputs(journal: Journal, request: Request, run: int) -> None:
         for row in pairs
     ])  # fmt: skip
     _check_folders(journal, run)
+    journal.database.execute("CREATE INDEX IF NOT EXISTS by_inode ON sources (inode)")
     query = (
         "SELECT sources.id AS id, source, output, first_run, output_sha256 "
         "FROM sources LEFT JOIN records USING (id) WHERE run = ? AND mine"
@@ -245,7 +246,6 @@ def _in_the_way(
 
 def _is_source(journal: Journal, output: str) -> bool:
     """Whether a file is one of the sources, by whatever path."""
-    journal.database.execute("CREATE INDEX IF NOT EXISTS by_inode ON sources (inode)")
     try:
         status = Path(output).stat()
     except OSError:
@@ -261,7 +261,7 @@ def _check_folders(journal: Journal, run: int) -> None:
     database.execute("CREATE TEMP TABLE folders (key TEXT PRIMARY KEY) WITHOUT ROWID")
     try:
         query = "SELECT output_key FROM sources WHERE run = ? ORDER BY output_key"
-        parents = _parents(row[0] for row in database.execute(query, (run,)).fetchall())
+        parents = _parents(row[0] for row in database.execute(query, (run,)))
         database.executemany("INSERT OR IGNORE INTO folders VALUES (?)", parents)
         query = "SELECT source FROM sources JOIN folders ON output_key = key WHERE run = ? LIMIT ?"
         rows = database.execute(query, (run, SHOWN)).fetchall()

@@ -17,6 +17,7 @@ MAX_SIZE: Final = 128 * 1024 * 1024
 class Source:
     """One image of a fleet, as it is handed to a worker; key files by their paths alone.
 
+    `flash_address` is where in flash an encrypted bare partition lies.
     `named` tells whether it was named or found by looking through a directory. `output` is the
     file to write, `ours` the digest of what an earlier run wrote there. `known` is the digest of
     the bytes for which there is a record already. `problem` is why it cannot be read.
@@ -29,6 +30,9 @@ class Source:
     chip: str | None = None
     hmac_key: str | None = None
     efuse: str | None = None
+    flash_encryption_key: str | None = None
+    flash_address: int | None = None
+    nvs_keys: str | None = None
     output: str | None = None
     ours: str | None = None
     known: str | None = None

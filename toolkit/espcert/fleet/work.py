@@ -10,7 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from espcert import detection, files, migration, opening, verification
+from espcert import (
+    detection,
+    files,
+    flash_encryption,
+    migration,
+    nvs_encryption,
+    opening,
+    verification,
+)
 from espcert.catalogue import ERROR
 from espcert.efuse import load as load_efuse
 from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
@@ -112,7 +120,7 @@ def _work(source: Source, task: Task, record: Record) -> bool:
     """Fill in the record. False where its bytes are known and nothing is to be done."""
     if source.problem is not None:
         raise FileError("read-failed", f"{source.path}: cannot be read: {source.problem}")
-    given = Opening(source.label or task.label, task.table_offset)
+    given = _opening(source, task)
     if storage.is_directory(source.path):
         image, digest = _of_pem(source, given, record)
     else:
@@ -207,7 +215,27 @@ def _write(source: Source, data: bytes, task: Task) -> str:
     return source.output
 
 
-# --- What images are proven with ----------------------------------------------------------------
+# --- What images are opened and proven with ------------------------------------------------------
+
+
+def _opening(source: Source, task: Task) -> Opening:
+    """How one image is read, with the keys of its module."""
+    flash = keys = None
+    if source.flash_encryption_key is not None:
+        chip = source.chip or task.chip
+        scheme = flash_encryption.ESP32 if chip == "esp32" else flash_encryption.XTS
+        name = source.flash_encryption_key
+        flash = flash_encryption.load(name, scheme, None, source.flash_address)
+    if source.nvs_keys is not None:
+        keys = nvs_encryption.load_keys(source.nvs_keys)
+    names = (source.flash_encryption_key, source.nvs_keys)
+    return Opening(
+        source.label or task.label,
+        task.table_offset,
+        flash_encryption=flash,
+        nvs_keys=keys,
+        key_files=tuple(name for name in names if name is not None),
+    )
 
 
 def _means(source: Source, task: Task) -> Means:
