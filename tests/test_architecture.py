@@ -197,6 +197,17 @@ def test_detect_loads_neither_cryptography_nor_rich() -> None:
     assert run_verb("detect", "--json", *images) == {"typer", "kaitaistruct"}
 
 
+def test_one_image_needs_no_fleet() -> None:
+    image = str(ROOT / "fixtures" / "images" / "tlv_ec.bin")
+    code = (
+        "import sys\nfrom espcert.cli import run\nsys.argv[0] = 'espcert'\n"
+        "try:\n    run()\nexcept SystemExit:\n    pass\n"
+        "assert not any('fleet' in name or name == 'sqlite3' for name in sys.modules)\n"
+    )
+    for verb in ("detect", "verify", "inspect"):
+        loaded(code, verb, image)
+
+
 def test_migrate_and_json_do_without_rich() -> None:
     image = str(ROOT / "fixtures" / "images" / "nvs_ec.bin")
     assert "rich" not in run_verb("inspect", "--json", image)

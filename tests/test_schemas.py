@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from espcert import (
 )
 from espcert.catalogue import ACCEPTABLE, CATALOGUE
 from espcert.decryption import Reader
+from espcert.fleet import work
+from espcert.fleet.task import AUDIT, Source, Task
 from espcert_formats import partition_table, tlv
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,9 +94,9 @@ def test_schema_is_one(name: str) -> None:
 
 
 def test_schemas_of_all_verbs_are_there() -> None:
-    from espcert.cli.app import VERBS
+    from espcert.cli.app import GROUPS, VERBS
 
-    assert schemas.names() == sorted({*VERBS, "error"})
+    assert schemas.names() == sorted({*VERBS, *GROUPS, "error"})
     with pytest.raises(KeyError):
         schemas.load("../detect")
 
@@ -284,8 +287,14 @@ def samples() -> dict[str, Object]:
         "sign": signing.to_json(signed_every_type(), None),
         "error": {"error": {"code": "too-large", "message": "too large"}},
     }
+    task = Task(AUDIT, datetime(2026, 1, 1, tzinfo=timezone.utc))
+    audited = work.process(Source(str(FIXED["images/nvs_legacy_ds_c3.bin"]), "1"), task) or {}
+    audited["fingerprints"] = {}
+    found["fleet"] = audited
     found["inspect"]["other_entries"] = []
-    return {name: as_printed(every, fields) for name, fields in found.items()}
+    printed = {name: as_printed(every, fields) for name, fields in found.items()}
+    del printed["fleet"]["file"]  # a record names its source
+    return printed
 
 
 SAMPLES = samples()

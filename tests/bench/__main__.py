@@ -19,11 +19,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from tests.bench import calls, commands, memory
+from tests.bench import calls, commands, fleet, memory
 from tests.bench.table import Table
 
 LIBRARIES: Final = ("espcert", "typer", "cryptography", "kaitaistruct")
 OFFICIAL: Final = "esp-secure-cert-tool"
+FLEET: Final = 2000
+FLEETS: Final = (10_000, 100_000)
 BATCHES_A_ROUND: Final = 5
 """Calls take less time than commands, so they get more rounds."""
 
@@ -54,6 +56,10 @@ def tables(official: Path, rounds: int, turns: int) -> Iterator[Table]:
     batches = BATCHES_A_ROUND * rounds
     yield calls.calls_table(calls.measure(batches), batches)
     yield memory.memory_table(memory.measure(turns))
+    few = max(1, rounds // 4)
+    yield fleet.rates_table(fleet.measure(few, FLEET), few, FLEET)
+    yield fleet.memory_table(fleet.memory(FLEETS))
+    yield fleet.loop_table(official)
 
 
 def document(command: str, known: list[tuple[str, str]], shown: list[Table]) -> str:

@@ -11,13 +11,16 @@ from tests.cli.runner import fixture, run
 
 import espcert
 import espcert.cli
-from espcert.cli.app import VERBS
+from espcert.cli.app import GROUPS, VERBS
 
 HELPERS = {
     "app",
     "build_options",
     "build_report",
     "common",
+    "fleet_options",
+    "fleet_progress",
+    "fleet_run",
     "migration_report",
     "outputs",
     "opening_options",
@@ -78,10 +81,11 @@ each_verb = pytest.mark.parametrize("verb", VERBS)
 def test_no_verb_is_missing_from_the_list() -> None:
     modules = {module.name for module in pkgutil.iter_modules(espcert.cli.__path__)}
     verbs = {name for name in modules - HELPERS if hasattr(_module(name), "command")}
-    assert verbs == set(VERBS)
-    assert modules - HELPERS == verbs, "a module of the command line that is neither"
+    groups = {name for name in modules - HELPERS if hasattr(_module(name), "group")}
+    assert (verbs, groups) == (set(VERBS), set(GROUPS))
+    assert modules - HELPERS == verbs | groups, "a module of the command line that is neither"
     listed = run("--help").out
-    for verb in VERBS:
+    for verb in (*VERBS, *GROUPS):
         assert re.search(rf"^\W*{verb}\s+\w", listed, re.MULTILINE), verb
 
 
@@ -102,6 +106,27 @@ def test_every_verb_has_help_and_its_options(verb: str) -> None:
 @each_verb
 def test_short_help_equals_long_help(verb: str) -> None:
     assert run(verb, "-h") == run(verb, "--help")
+
+
+FLEET_OPTIONS = {
+    "audit": ("--firmware", "--signing-key", "--strict", "--require-proof"),
+    "migrate": ("--size", "--accept", "--no-integrity", "--partition-only", "--encrypted", "-o"),
+}
+FLEET_SHARED = (
+    *("--hmac-keys", "--ca", "--at", "--key-password-file", "--expires-within", "--label"),
+    *("--partition-table-offset", "--chip", "--max-size", "--shard", "--jobs", "--journal"),
+    *("--rehash", "--report", "--redact", "--force", "--json", "--quiet", "--help"),
+)
+
+
+@pytest.mark.parametrize("verb", ["audit", "migrate", "report", "merge"])
+def test_every_verb_of_a_fleet_has_help_and_its_options(verb: str) -> None:
+    shown = run("fleet", verb, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown == run("fleet", verb, "-h")
+    shared = FLEET_SHARED if verb in FLEET_OPTIONS else ("-o", "--output")
+    for option in (*shared, *FLEET_OPTIONS.get(verb, ())):
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", shown.out), option
 
 
 def test_short_help_of_the_command_equals_long_help() -> None:

@@ -307,6 +307,13 @@ _CERTIFICATES: Final = (
         WARNING,
     ),
     Kind(
+        "device-expires",
+        WARNING,
+        "The device certificate is valid, but not for as long as was asked for.",
+        "renew the certificate before that day",
+        f"{_RFC5280}, 4.1.2.5; `espcert fleet --expires-within`",
+    ),
+    Kind(
         "certificate-not-yet-valid",
         ERROR,
         "The certificate's validity has not begun.",
@@ -934,6 +941,45 @@ _MIGRATION: Final = (
     ),
 )
 
+_FLEET: Final = (
+    Kind(
+        "shared-private-key",
+        ERROR,
+        "Two modules of a fleet have the same private key: each can pass itself off as the other.",
+        "find out which of them is the original, or whether one was dumped twice; replace the keys",
+        "RFC 4210, 4.3: a key pair is its holder's alone",
+    ),
+    Kind(
+        "shared-device-cert",
+        ERROR,
+        "Two modules of a fleet have the same device certificate: a server takes them for one.",
+        "find out whether one module was dumped twice; else give each its own certificate",
+        _RFC5280,
+    ),
+    Kind(
+        "shared-serial",
+        WARNING,
+        "One issuer has given two certificates the same serial number: revoking one revokes both.",
+        "tell the issuing CA; let it issue one of them anew",
+        f"{_RFC5280}, 4.1.2.2",
+    ),
+    Kind(
+        "shared-ds-block",
+        ERROR,
+        "Two modules of a fleet hold the same DS ciphertext: the same RSA key, under one HMAC key.",
+        "the block works only in the module whose HMAC key it was made with: provision the other",
+        _DS,
+    ),
+    Kind(
+        "shared-hmac-key-id",
+        ERROR,
+        "Two modules of a fleet name the same eFuse key for the same ciphertext: if both work, "
+        "both have the same HMAC key.",
+        "compare their eFuses; an HMAC key should be a module's alone",
+        _DS,
+    ),
+)
+
 SUBJECTS: Final = {
     "Structure": _STRUCTURE,
     "Flash image": _FLASH_IMAGE,
@@ -947,6 +993,7 @@ SUBJECTS: Final = {
     "Firmware": _FIRMWARE,
     "Migration": _MIGRATION,
     "Conversion": _CONVERSION,
+    "Fleet": _FLEET,
 }
 """The rows by subject, in the order of docs/findings.md."""
 

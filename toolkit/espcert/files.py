@@ -132,18 +132,20 @@ def write_atomically(
     data: bytes,
     *,
     force: bool = False,
+    mark: str = "",
 ) -> None:
     """Create a file that is complete or not there.
 
     Guaranteed: the mode is 0600; the bytes on disk are read back before the name appears; the
     name appears in one step (link or rename, after fsync); without `force` an existing file is
     never replaced, not even one that appears meanwhile; an old file stays whole until then.
-    Not guaranteed: that no temporary file (`.espcert-….tmp`, same mode) is left where the process
-    is killed; that the mode means anything on Windows, where the directory's ACL decides.
+    Not guaranteed: that no temporary file (`.espcert-….tmp`, same mode, with `mark` in its name) is
+    left where the process is killed; that the mode means anything on Windows, where the
+    directory's ACL decides.
 
     Raises UsageError where the file exists, FileError where the system refuses.
     """
-    temporary = output.with_name(f".espcert-{os.urandom(6).hex()}.tmp")
+    temporary = output.with_name(f".espcert-{mark}{os.urandom(6).hex()}.tmp")
     try:
         with _removed_at_end(temporary):
             _write_synced(temporary, data)
@@ -152,6 +154,28 @@ def write_atomically(
                 raise FileError(
                     "write-failed", f"{output}: the bytes on disk are not those written"
                 )
+            _publish(temporary, output, force=force)
+            _sync_directory(output.parent)
+    except FileExistsError as error:
+        raise UsageError("output-exists", f"{output}: exists; --force replaces it") from error
+    except OSError as error:
+        raise _not_written(output, error) from error
+
+
+@contextlib.contextmanager
+def written_atomically(output: Path, *, force: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to that appears when the block ends well, or not at all.
+
+    For what does not fit into memory. As `write_atomically` guarantees it, but that the bytes are
+    not read back. Raises as it does.
+    """
+    temporary = output.with_name(f".espcert-{os.urandom(6).hex()}.tmp")
+    try:
+        with _removed_at_end(temporary):
+            with _created(temporary) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             _publish(temporary, output, force=force)
             _sync_directory(output.parent)
     except FileExistsError as error:
@@ -170,11 +194,15 @@ def _removed_at_end(path: Path) -> Iterator[None]:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+    with _created(path) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _created(path: Path) -> BinaryIO:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 def _publish(temporary: Path, output: Path, *, force: bool) -> None:

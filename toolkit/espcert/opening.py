@@ -62,12 +62,18 @@ def open_image(name: str, given: Opening = AS_IT_IS) -> Image:
 def _opened(name: str, given: Opening) -> Image:
     if name != files.STDIN and os.path.isdir(name):  # noqa: PTH112 - it never raises
         return _pem_directory(name, given)
-    data = files.read_image(name)
-    if _CSV_MARK in data[:_CSV_HEAD]:
-        from espcert import csv_material
+    return _located(files.read_image(name), name, given)
 
-        if csv_material.looks_like(data):
-            return _csv(data, name, given)
+
+def open_bytes(data: bytes, name: str, given: Opening = AS_IT_IS) -> Image:
+    """Locate the partition in the bytes of an IMAGE that were read already; raises as above."""
+    image = _located(data, name, given)
+    return dataclasses.replace(image, inputs=(*image.inputs, *given.key_files))
+
+
+def _located(data: bytes, name: str, given: Opening) -> Image:
+    if is_csv(data):
+        return _csv(data, name, given)
     return images.locate(
         data,
         name=name,
@@ -76,6 +82,15 @@ def _opened(name: str, given: Opening) -> Image:
         flash_encryption=given.flash_encryption,
         nvs_keys=given.nvs_keys,
     )
+
+
+def is_csv(data: bytes) -> bool:
+    """Whether bytes are a CSV of configure_esp_secure_cert.py, which names further files."""
+    if _CSV_MARK not in data[:_CSV_HEAD]:
+        return False
+    from espcert import csv_material
+
+    return csv_material.looks_like(data)
 
 
 def _pem_directory(name: str, given: Opening) -> Image:

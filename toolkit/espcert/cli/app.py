@@ -27,6 +27,8 @@ VERBS: Final = (
     "build",
     "sign",
 )
+GROUPS: Final = ("fleet",)
+"""Verbs that have verbs of their own."""
 
 app = typer.Typer(
     name="espcert",
@@ -58,10 +60,14 @@ def _root(
 
 def _register() -> None:
     """Give the app its verbs; where the first argument names one, only that one is imported."""
-    asked = [verb for verb in VERBS if verb in sys.argv[1:2]]
-    for verb in asked or VERBS:
+    known = (*VERBS, *GROUPS)
+    asked = [verb for verb in known if verb in sys.argv[1:2]]
+    for verb in asked or known:
         module = importlib.import_module(f"espcert.cli.{verb}")
-        app.command(verb)(module.command)
+        if verb in GROUPS:
+            app.add_typer(module.group, name=verb)
+        else:
+            app.command(verb)(module.command)
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:

@@ -156,34 +156,6 @@ def _nvs_keys(keys: str | None, hmac_key: str | None) -> NvsKeys | None:
     return nvs_encryption.load_keys(keys or "")
 
 
-_NAME: Final = "opening"
-
-
-def reads_images(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the options of `opening` in place of its parameter of that name.
-
-    typer makes its options of a signature; this one is the verb's own with the shared options in
-    it, so that every verb has the same ones and none repeats them.
-    """
-    shared = _parameters(opening)
-    own = _parameters(command)
-
-    @functools.wraps(command)
-    def run(**values: Any) -> None:
-        with common.outcome():
-            given = opening(**{name: values.pop(name) for name in shared})
-        command(**values, **{_NAME: given})
-
-    listed = [
-        parameter
-        for name, one in own.items()
-        for parameter in (shared.values() if name == _NAME else (one,))
-    ]
-    run.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in listed}
-    return run
-
-
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters by name, by keyword, with their annotations as they are meant."""
     hints = get_type_hints(function, include_extras=True)
@@ -191,3 +163,39 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         name: parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in inspect.signature(function).parameters.items()
     }
+
+
+def with_options(
+    shared_options: Callable[..., Any], name: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the options of a function in place of its parameter of that name.
+
+    typer makes its options of a signature; this one is the verb's own with the shared options in
+    it, so that every verb has the same ones and none repeats them. The verb gets the function's
+    result.
+    """
+    shared = _parameters(shared_options)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = _parameters(command)
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            with common.outcome():
+                given = shared_options(**{one: values.pop(one) for one in shared})
+            command(**values, **{name: given})
+
+        listed = [
+            parameter
+            for one, parameter in own.items()
+            for parameter in (shared.values() if one == name else (parameter,))
+        ]
+        run.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in listed}
+        return run
+
+    return decorate
+
+
+reads_images: Final = with_options(opening, "opening")
+"""Gives a verb the options of `opening` in place of its parameter `opening`."""

@@ -1,0 +1,639 @@
+"""`espcert fleet`: sources, outputs, journals, reports, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sqlite3
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import fleet_maker
+from tests.cli.runner import Result, fixture, material, run
+from tests.cli.test_unreadable_images import table
+from tests.support import FIXTURES
+from tests.toolkit import pki
+from tests.toolkit.test_fleet_work import image_with
+from tests.toolkit.test_nvs_encryption import KEY, encrypted, stored
+
+AT = ("--at", "2026-06-01")
+JOURNAL = ".espcert-fleet.sqlite"
+
+
+def fleet(verb: str, *arguments: str | Path, **options: Any) -> Result:
+    return run("fleet", verb, *arguments, **options)
+
+
+def records_of(report: Path) -> list[dict[str, Any]]:
+    """The records of a .jsonl report, without what no two runs share."""
+    lines = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
+    return [strip(line) for line in lines if "source" in line]
+
+
+def strip(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != "duration_ms"}
+
+
+@pytest.fixture(scope="module")
+def dumps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small mixed fleet."""
+    folder = tmp_path_factory.mktemp("fleet") / "dumps"
+    fleet_maker.make(folder, 60, seed=5)
+    return folder
+
+
+# --- Records --------------------------------------------------------------------------------------
+
+
+def test_records_are_what_the_single_verbs_say(dumps: Path, tmp_path: Path) -> None:
+    done = fleet("audit", dumps, *AT, "--json", "--report", tmp_path / "r.jsonl")
+    paths = sorted(str(path) for path in dumps.rglob("*.bin"))
+    found = {record["source"]: record for record in done.objects}
+    assert sorted(found) == paths
+    single = run("verify", "--json", *AT, *paths)
+    for answer in single.objects:
+        record = found[answer.pop("file")]
+        assert {name: record[name] for name in answer} == answer
+    assert done.code == max(record["exit_code"] for record in found.values()) == single.code
+    assert records_of(tmp_path / "r.jsonl") == [strip(found[path]) for path in paths]
+
+
+def test_migrations_are_what_the_single_verb_writes(dumps: Path, tmp_path: Path) -> None:
+    done = fleet("migrate", dumps, "-o", tmp_path / "out", *AT, "--json")
+    for record in done.objects[::5]:
+        source = Path(record["source"])
+        output = tmp_path / "out" / source.relative_to(dumps)
+        other = tmp_path / "single.bin"
+        other.unlink(missing_ok=True)
+        single = run("migrate", "--json", *AT, source, "-o", other).object
+        assert other.exists() == output.exists()
+        assert record["exit_code"] == 0 if output.exists() else record["exit_code"] > 0
+        if output.exists():
+            assert output.read_bytes() == other.read_bytes()
+            assert output.stat().st_mode & 0o777 == 0o600
+        same = set(single) - {"file", "output", "flash_command", "error", "output_sha256"}
+        assert {name: record[name] for name in same} == {name: single[name] for name in same}
+    assert len(done.objects) == 60
+
+
+# --- Sources --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A directory with images, and with much that is none."""
+    top = tmp_path / "tree"
+    for name in ("a.bin", "sub/b.dat", "sub/deep/c", ".hidden.bin", ".git/x.bin"):
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(fixture("tlv_ec"), path)
+    (top / "big.bin").write_bytes(bytes(70_000))
+    (top / "ca.pem").write_bytes(Path(material("ec_ca.pem")).read_bytes())
+    (top / "loop").symlink_to(top)
+    (top / "gone").symlink_to(top / "nowhere")
+    os.mkfifo(top / "fifo")
+    return top
+
+
+IMAGES = ["a.bin", "sub/b.dat", "sub/deep/c"]
+
+
+def sources_of(result: Result, top: Path) -> list[str]:
+    return sorted(
+        os.path.relpath(record["source"], top)
+        for record in result.objects
+        if record["status"] != "skipped"
+    )
+
+
+def test_a_directory_is_looked_through(tree: Path, tmp_path: Path) -> None:
+    arguments = (tree, *AT, "--max-size", "65536", "--report", tmp_path / "r.jsonl")
+    done = fleet("audit", *arguments, "--json")
+    assert sources_of(done, tree) == IMAGES
+    header = json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["run"]
+    expected = {"hidden": 2, "too-large": 1, "loop": 1, "dangling-link": 1, "not-regular": 1}
+    assert header["skipped"] == expected
+    skipped = [one for one in done.objects if one["status"] == "skipped"]
+    assert [Path(one["source"]).name for one in skipped] == ["ca.pem"]
+
+
+@pytest.mark.usefixtures("tree")
+def test_patterns_lists_and_standard_input(tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("tree/a.bin\n\ntree/sub\n")
+    for arguments, feed in (
+        (("tree/a*.bin", "tree/sub/**"), b""),
+        ((f"@{listed.name}",), b""),
+        (("-",), listed.read_bytes()),
+        (("tree/a.bin", "./tree/a.bin", "tree/sub"), b""),
+    ):
+        more = ("--json", "--max-size", "65536")
+        done = fleet("audit", *arguments, *AT, *more, cwd=tmp_path, stdin=feed)
+        assert sorted(one["source"] for one in done.objects) == [f"tree/{one}" for one in IMAGES]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_manifest_names_keys_and_outputs(form: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(fixture("tlv_ds_c3"), tmp_path / "in" / "one.bin")
+    shutil.copy(material("hmac_key.bin"), tmp_path / "in" / "key")
+    row = {"image": "one.bin", "id": "M1", "hmac_key": "key", "output": "new/x.bin"}
+    path = tmp_path / "in" / f"fleet.{form}"
+    if form == "csv":
+        path.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+    else:
+        path.write_text(json.dumps(row) + "\n")
+    out = tmp_path / "out"
+    done = fleet("migrate", path, "-o", out, *AT, "--json")
+    assert done.code == 0, done.err
+    record = done.object
+    assert (record["id"], record["proven"]) == ("M1", True)
+    assert record["output"] == str(out / "new" / "x.bin")
+    assert (out / "new" / "x.bin").is_file()
+
+
+def test_a_manifest_names_the_keys_of_encrypted_images(tmp_path: Path) -> None:
+    plain = Path(fixture("nvs_ec"))
+    (tmp_path / "x.bin").write_bytes(encrypted(plain.read_bytes()))
+    (tmp_path / "keys.bin").write_bytes(stored(KEY))
+    (tmp_path / "fleet.csv").write_text("image,nvs_keys,flash_address\nx.bin,keys.bin,0xd000\n")
+    found = fleet("audit", "fleet.csv", *AT, "--json", cwd=tmp_path).object
+    single = run("verify", "--json", *AT, plain).object
+    assert {one["code"] for one in found["findings"]} == {one["code"] for one in single["findings"]}
+    assert found["layout"] == "nvs"
+    assert KEY.hex() not in str(found)
+    assert fleet("audit", "x.bin", *AT, cwd=tmp_path).code == 3
+
+
+BAD_MANIFESTS = {
+    "image,flash_address\nx.bin,0b1\n": "flash_address '0b1' is no decimal",
+    "image,hmac\nx.bin,1\n": "column 'hmac' is none of",
+    "image,id\n,1\n": "line 2: no image",
+    "image,id\nx.bin\n": "line 2: expected as many fields",
+    "image,chip\nx.bin,esp33\n": "chip 'esp33' is none of",
+    "image,output\nx.bin,../x\n": "expected a file below -o DIR",
+}
+
+
+@pytest.mark.parametrize("text", BAD_MANIFESTS)
+def test_a_bad_manifest_is_an_error_before_any_work(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "fleet.csv"
+    path.write_text(text)
+    done = fleet("migrate", path, "-o", tmp_path / "out")
+    assert done.code == 2
+    assert BAD_MANIFESTS[text] in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+WRONG = {
+    "nothing there": (("none/*.bin",), "no such file, and no pattern that fits"),
+    "a URL": (("s3://bucket/x",), "espcert[remote]"),
+    "shard": (("{tree}", "--shard", "3/2"), "expected I/N"),
+    "report": (("{tree}", "--report", "r.txt"), "expected one of"),
+    "stdin twice": (("-", "-"), "only once"),
+    "no keys": (("{tree}", "--hmac-keys", "none"), "no such directory"),
+    "no CA": (("{tree}", "--ca", "none"), "no such file"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_usage(case: str, tree: Path, tmp_path: Path) -> None:
+    arguments, text = WRONG[case]
+    listed = [one.replace("{tree}", str(tree)) for one in arguments]
+    done = fleet("audit", *listed, cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_an_empty_directory(tmp_path: Path) -> None:
+    done = fleet("audit", tmp_path)
+    assert (done.code, done.out) == (2, "")
+
+
+def test_shards_are_the_fleet(dumps: Path, tmp_path: Path) -> None:
+    journals = []
+    for number in (1, 2, 3):
+        journals.append(tmp_path / f"{number}.sqlite")
+        shard = ("--shard", f"{number}/3", "--journal", journals[-1])
+        fleet("audit", dumps, *AT, *shard, "--quiet")
+    fleet("audit", dumps, *AT, "--quiet", "--report", tmp_path / "whole.jsonl")
+    merged = tmp_path / "merged.sqlite"
+    assert fleet("merge", *journals, "-o", merged).code == 0
+    fleet("report", merged, "-o", tmp_path / "merged.jsonl")
+    whole = records_of(tmp_path / "whole.jsonl")
+    assert records_of(tmp_path / "merged.jsonl") == whole
+    assert len(whole) == 60
+    across = [one for one in (tmp_path / "whole.jsonl").read_text().splitlines() if "across" in one]
+    assert across[-1] == (tmp_path / "merged.jsonl").read_text().splitlines()[-1]
+    assert fleet("merge", *journals, "-o", merged).code == 2
+
+
+def test_journals_that_do_not_fit_are_not_merged(dumps: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "1", tmp_path / "2"
+    fleet("audit", dumps, *AT, "--shard", "1/20", "--journal", one, "--quiet")
+    fleet("audit", dumps, *AT, "--shard", "2/20", "--journal", two, "--quiet", "--strict")
+    done = fleet("merge", one, two, "-o", tmp_path / "3")
+    assert done.code == 2
+    assert "--strict" in done.err
+    assert not (tmp_path / "3").exists()
+
+
+# --- Outputs --------------------------------------------------------------------------------------
+
+
+def copied(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(fixture("tlv_ec"), path)
+
+
+CLASHES = {
+    "two directories": ("a/x.bin", "b/x.bin"),
+    "case": ("a/x.bin", "b/X.BIN"),
+    "a file and a directory": ("a/x", "b/x/y.bin"),
+}
+
+
+@pytest.mark.parametrize("case", CLASHES)
+def test_a_clash_ends_the_run_before_it_begins(case: str, tmp_path: Path) -> None:
+    copied(*(tmp_path / name for name in CLASHES[case]))
+    done = fleet("migrate", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
+    assert done.code == 2
+    assert "nothing was done" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_output_is_a_clash(tmp_path: Path) -> None:
+    copied(tmp_path / "a" / "x.bin", tmp_path / "a" / "y.bin")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "y.bin").write_bytes(b"mine")
+    done = fleet("migrate", tmp_path / "a", "-o", out)
+    assert done.code == 2
+    assert sorted(path.name for path in out.iterdir()) == ["y.bin"]
+    assert (out / "y.bin").read_bytes() == b"mine"
+    assert fleet("migrate", tmp_path / "a", "-o", out, "--force").code == 1  # one key in two
+    assert (out / "y.bin").read_bytes() == (out / "x.bin").read_bytes()
+
+
+def test_outputs_are_placed_below_the_longest_common_parent(tmp_path: Path) -> None:
+    copied(tmp_path / "in" / "a" / "x.bin", tmp_path / "in" / "b" / "x.bin")
+    fleet("migrate", "in/a/x.bin", "in/b/x.bin", "-o", "out", "--quiet", cwd=tmp_path)
+    found = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "out").rglob("*.bin"))
+    assert found == ["out/a/x.bin", "out/b/x.bin"]
+
+
+def test_inputs_are_never_outputs(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    copied(path)
+    before = path.read_bytes()
+    for arguments in ((tmp_path,), (path,)):
+        done = fleet("migrate", *arguments, "-o", tmp_path, "--force")
+        assert done.code == 2
+        assert "inputs are never changed" in done.err
+    linked = tmp_path / "out"
+    linked.mkdir()
+    os.link(path, linked / "x.bin")
+    done = fleet("migrate", path, "-o", linked, "--force")
+    assert done.code == 2
+    assert path.read_bytes() == before
+
+
+def test_the_output_directory_is_not_looked_through(tmp_path: Path) -> None:
+    copied(tmp_path / "x.bin")
+    for lines in (1, 0):
+        done = fleet("migrate", tmp_path, "-o", tmp_path / "new", *AT, "--json")
+        assert (done.code, len(done.objects)) == (0, lines)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [JOURNAL, "x.bin"]
+
+
+def test_partition_only(tmp_path: Path) -> None:
+    flash = bytearray(b"\xff" * 0x20000)
+    flash[0x8000:0x8C00] = table([("pre_prov", 0x3F, 6, 0xD000, 0x6000)])
+    flash[0xD000:0x13000] = Path(fixture("cust_flash_legacy_ec")).read_bytes()
+    path = tmp_path / "in" / "x.bin"
+    path.parent.mkdir()
+    path.write_bytes(flash)
+    for more, size in (((), 0x20000), (("--partition-only",), 0x6000)):
+        out = tmp_path / f"out{size}"
+        assert fleet("migrate", tmp_path / "in", "-o", out, *more).code == 0
+        assert (out / "x.bin").stat().st_size == size
+
+
+# --- The journal ----------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_where_it_ended(dumps: Path, tmp_path: Path) -> None:
+    journal = ("--journal", tmp_path / "j")
+    first = fleet("audit", dumps, *AT, *journal, "--json")
+    again = fleet("audit", dumps, *AT, *journal, "--json")
+    assert (len(first.objects), again.out) == (60, "")
+    assert first.code == again.code
+    assert (tmp_path / "j").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_clock_is_the_first_starts(tmp_path: Path) -> None:
+    path = image_with(pki.make_leaf(None, "m", until=2026), tmp_path)
+    journal = ("--journal", tmp_path / "j")
+    assert fleet("audit", path, *journal, "--at", "2025-06-01", "--quiet").code == 0
+    os.utime(path, (1, 1))
+    done = fleet("audit", path, *journal, "--json")
+    assert "certificate-expired" not in done.out
+    assert done.object["source"] == str(path)
+    done = fleet("audit", path, *journal, "--at", "2025-07-01")
+    assert done.code == 2
+    assert "--at was 2025-06-01T00:00:00Z and is 2025-07-01T00:00:00Z" in done.err
+
+
+def test_changed_settings_are_named(dumps: Path, tmp_path: Path) -> None:
+    journal = ("--journal", tmp_path / "j")
+    fleet("audit", dumps / "1", *AT, *journal, "--quiet")
+    for more, text in (
+        (("--strict",), "--strict was False and is True"),
+        (("--chip", "esp32c3"), "--chip was None and is esp32c3"),
+        ((dumps / "2",), "sources was"),
+    ):
+        done = fleet("audit", dumps / "1", *AT, *journal, *more)
+        assert (done.code, done.out) == (2, "")
+        assert text in done.err
+    done = fleet("migrate", dumps / "1", "-o", tmp_path / "out", *AT, *journal)
+    assert done.code == 2
+    assert "fleet was audit and is migrate" in done.err
+
+
+def test_changed_inputs_are_done_again(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    copied(source / "x.bin", source / "y.bin")
+    run_again = ("migrate", source, "-o", out, *AT, "--json")
+    assert len(fleet(*run_again).objects) == 2
+    shutil.copy(fixture("nvs_ec"), source / "x.bin")
+    done = fleet(*run_again)
+    assert [one["layout"] for one in done.objects] == ["nvs"]
+    (out / "y.bin").unlink()
+    assert [Path(one["source"]).name for one in fleet(*run_again).objects] == ["y.bin"]
+    assert (out / "y.bin").exists()
+    (out / "x.bin").write_bytes(b"changed by someone")
+    shutil.copy(fixture("tlv_rsa"), source / "x.bin")
+    assert fleet(*run_again).object["error"]["code"] == "output-exists"
+    assert (out / "x.bin").read_bytes() == b"changed by someone"
+
+
+def test_rehash_sees_what_size_and_time_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    copied(path)
+    same = ("audit", path, *AT, "--journal", tmp_path / "j", "--json")
+    fleet(*same)
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert fleet(*same).out == ""
+    assert len(fleet(*same, "--rehash").objects) == 1
+    assert fleet(*same, "--rehash").out == ""
+    os.utime(path, (1, 1))
+    assert fleet(*same, "--rehash").out == ""
+    assert fleet(*same).out == ""
+
+
+def test_failures_of_the_machine_are_tried_again(tmp_path: Path) -> None:
+    listed = tmp_path / "list"
+    listed.write_text("x.bin\nerased.bin\n")
+    (tmp_path / "erased.bin").write_bytes(b"\xff" * 4096)
+    same = ("audit", "@list", *AT, "--journal", "j", "--json")
+    assert {one["exit_code"] for one in fleet(*same, cwd=tmp_path).objects} == {2, 3}
+    copied(tmp_path / "x.bin")
+    assert [one["status"] for one in fleet(*same, cwd=tmp_path).objects] == ["done"]
+
+
+def test_what_is_no_journal(tmp_path: Path, dumps: Path) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(b"some notes of mine, which are longer than the header of a file of SQLite is")
+    done = fleet("audit", dumps, "--journal", path)
+    assert (done.code, done.out) == (2, "")
+    assert "no journal" in done.err
+    assert fleet("report", path, "-o", tmp_path / "r.jsonl").code == 2
+    assert fleet("report", tmp_path / "none", "-o", tmp_path / "r.jsonl").code == 2
+
+
+def test_a_damaged_journal(tmp_path: Path, dumps: Path) -> None:
+    path = tmp_path / "j"
+    fleet("audit", dumps, *AT, "--journal", path, "--quiet")
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\x5a" * (len(data) - 4096)
+    path.write_bytes(bytes(data))
+    for arguments in (("audit", dumps, *AT, "--journal", path), ("report", path, "-o", "r.jsonl")):
+        done = fleet(*arguments, cwd=tmp_path)
+        assert done.code == 4
+        assert "the journal cannot be read or written" in done.err
+        assert len(done.err.splitlines()) == 1
+
+
+def test_a_journal_in_use(tmp_path: Path, dumps: Path) -> None:
+    path = tmp_path / "j"
+    fleet("audit", dumps, *AT, "--journal", path, "--quiet")
+    with sqlite3.connect(path) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        done = fleet("audit", dumps, *AT, "--journal", path)
+    assert done.code == 2
+    assert "in use by another run" in done.err
+
+
+def test_a_journal_that_cannot_be_written(tmp_path: Path, dumps: Path) -> None:
+    done = fleet("audit", dumps, "--journal", tmp_path / "none" / "j")
+    assert done.code == 4
+    assert len(done.err.splitlines()) == 1
+
+
+def test_an_audit_without_journal_says_so_and_leaves_nothing(dumps: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    done = fleet("audit", dumps, *AT, env={"TMPDIR": str(temporary)})
+    assert "without --journal" in done.err
+    assert list(temporary.iterdir()) == []
+    quiet = fleet("audit", dumps, *AT, "--quiet", env={"TMPDIR": str(temporary)})
+    assert (quiet.out, quiet.err) == ("", "")
+    assert quiet.code == done.code
+
+
+# --- Reports --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over a small fleet with hostile names, and with a copy."""
+    folder = tmp_path_factory.mktemp("reported")
+    dumps = folder / "dumps"
+    fleet_maker.make(dumps, 24, seed=2)
+    hostile = ("=HYPERLINK(1)", "<script>alert(1)</script>", "a\x1b[31mb\x00c", "@x", "-1+1")
+    for number, name in enumerate(hostile):
+        image_with(pki.make_leaf(None, name, until=2026), dumps, f"={number}&<'.bin")
+    shutil.copy(dumps / "=0&<'.bin", dumps / "copy.bin")
+    (dumps / "erased.bin").write_bytes(b"\xff" * 4096)
+    (dumps / "ca.pem").write_bytes(Path(material("ec_ca.pem")).read_bytes())
+    done = fleet("audit", "dumps", *AT, "--journal", "j", "--expires-within", "900", cwd=folder)
+    assert done.code == 3
+    return folder / "j"
+
+
+def reported(journal: Path, path: Path, *more: str) -> Path:
+    done = fleet("report", journal, "-o", path, *more)
+    assert (done.code, done.err) == (0, "")
+    return path
+
+
+def test_reports_later_are_reports_now(dumps: Path, tmp_path: Path) -> None:
+    suffixes = ("jsonl", "csv", "sarif", "xml")
+    now = [tmp_path / f"now.{suffix}" for suffix in suffixes]
+    asked = [one for path in now for one in ("--report", str(path))]
+    fleet("audit", dumps, *AT, "--journal", tmp_path / "j", "--quiet", *asked)
+    for path in now:
+        later = reported(tmp_path / "j", path.with_stem("later"))
+        assert later.read_bytes() == path.read_bytes()
+    done = fleet("report", tmp_path / "j", "-o", now[0])
+    assert done.code == 2
+    assert fleet("report", tmp_path / "j", "-o", now[0], "--force").code == 0
+
+
+def test_the_jsonl_report_names_the_run(journal: Path, tmp_path: Path) -> None:
+    lines = reported(journal, tmp_path / "r.jsonl").read_text().splitlines()
+    header = json.loads(lines[0])["run"]
+    assert (header["tool"], header["verb"], header["at"]) == (
+        "espcert",
+        "audit",
+        "2026-06-01T00:00:00Z",
+    )
+    assert header["options"]["expires_within"] == 900
+    assert len(header["journal_sha256"]) == 64
+    assert header["total"] == 32
+    sources = [json.loads(line)["source"] for line in lines if '"source"' in line]
+    assert sources == sorted(sources)
+
+
+def test_the_csv_report_computes_nothing(journal: Path, tmp_path: Path) -> None:
+    path = reported(journal, tmp_path / "r.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 32
+    assert all(
+        value[:1] not in tuple("=+-@\t\r") or not value for row in rows for value in row.values()
+    )
+    assert any(row["source"].endswith("=0&<'.bin") for row in rows)
+    assert {"2026-06-01T00:00:00Z" in row["run"] for row in rows} == {True}
+    assert b"\x1b" not in path.read_bytes()
+    assert "device-expires" in {code for row in rows for code in row["warnings"].split()}
+
+
+def test_the_sarif_report(journal: Path, tmp_path: Path) -> None:
+    found = json.loads(reported(journal, tmp_path / "r.sarif").read_text())
+    assert found["version"] == "2.1.0"
+    (ran,) = found["runs"]
+    rules = {rule["id"] for rule in ran["tool"]["driver"]["rules"]}
+    assert {result["ruleId"] for result in ran["results"]} == rules
+    assert {"shared-device-cert", "erased", "device-expires"} <= rules
+    assert {result["level"] for result in ran["results"]} == {"error", "warning"}
+    for result in ran["results"]:
+        assert result["message"]["text"]
+        for place in result["locations"]:
+            uri = place["physicalLocation"]["artifactLocation"]["uri"]
+            assert set(uri).isdisjoint("<>' =&"), uri
+
+
+def test_the_junit_report(journal: Path, tmp_path: Path) -> None:
+    tree = ElementTree.parse(reported(journal, tmp_path / "r.xml"))
+    (suite,) = tree.getroot()
+    cases = suite.findall("testcase")
+    for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        assert int(suite.get(kind, "")) == len(suite.findall(f"testcase/{tag}")) > 0
+    assert int(suite.get("tests", "")) == len(cases) > 32
+    assert any("<'.bin" in (case.get("name") or "") for case in cases)
+
+
+def test_the_parquet_report(journal: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    exact = reported(journal, tmp_path / "r.jsonl")
+    table = parquet.read_table(reported(journal, tmp_path / "r.parquet"))
+    rows = table.to_pylist()
+    records = records_of(exact)
+    assert [row["source"] for row in rows] == [record["source"] for record in records]
+    for row, record in zip(rows, records, strict=True):
+        for name in ("verdict", "subject", "exit_code", "proven", "partition", "evidence"):
+            assert row[name] == record[name]
+        assert [one["code"] for one in row["findings"]] == [
+            one["code"] for one in record["findings"]
+        ]
+        assert json.loads(row["fingerprints"]) == record["fingerprints"]
+    assert json.loads(table.schema.metadata[b"espcert"])["verb"] == "audit"
+
+
+def test_redacted_reports_name_no_module(journal: Path, tmp_path: Path) -> None:
+    records = records_of(reported(journal, tmp_path / "all.jsonl"))
+    secret = {name for record in records for name in record["names"]}
+    secret |= {
+        str(record[name]) for record in records for name in ("subject", "serial") if record[name]
+    }
+    secret |= {record["source"] for record in records} | {
+        "dumps",
+        "HYPERLINK",
+        "alert(1)",
+        "module 1",
+    }
+    secret |= {Path(record["source"]).name for record in records}
+    for suffix in ("jsonl", "csv", "sarif", "xml"):
+        path = reported(journal, tmp_path / f"redacted.{suffix}", "--redact")
+        text = path.read_text("utf-8")
+        assert [one for one in secret if one and one in text] == []
+        assert "redacted-" in text
+    again = reported(journal, tmp_path / "again.jsonl", "--redact")
+    assert again.read_bytes() == (tmp_path / "redacted.jsonl").read_bytes()
+    kept = records_of(again)
+    assert [one["verdict"] for one in kept] == [one["verdict"] for one in records]
+    assert len({one["source"] for one in kept}) == len(records)
+
+
+def test_a_run_can_be_redacted_as_it_goes(tmp_path: Path) -> None:
+    copied(tmp_path / "in" / "SN4711.bin")
+    done = fleet("migrate", "in", "-o", "out", *AT, "--json", "--redact", cwd=tmp_path)
+    assert "SN4711" not in done.out
+    assert "espcert test" not in done.out
+    assert done.object["source"].startswith("redacted-")
+
+
+# --- Exit codes and the terminal ------------------------------------------------------------------
+
+
+def test_the_exit_code_says_the_worst(tmp_path: Path) -> None:
+    good = image_with(pki.make_leaf(pki.make_ca(), "m"), tmp_path, "good.bin")
+    bad = tmp_path / "erased.bin"
+    bad.write_bytes(b"\xff" * 4096)
+    wrong = tmp_path / "expired.bin"
+    image_with(pki.make_leaf(None, "old", until=2022), tmp_path, "expired.bin")
+    assert fleet("audit", good, *AT).code == 0
+    assert fleet("audit", good, wrong, *AT).code == 1
+    assert fleet("audit", good, wrong, bad, *AT).code == 3
+    shutil.copy(good, tmp_path / "copy.bin")
+    assert fleet("audit", good, tmp_path / "copy.bin", *AT).code == 1
+    assert fleet("audit", good, *AT, "--strict", "--ca", FIXTURES / "inputs/ec_ca.pem").code == 1
+
+
+def test_a_summary_for_people(dumps: Path) -> None:
+    done = fleet("audit", dumps, *AT)
+    assert done.out.startswith("60 images: ")
+    assert "without result" in done.out
+    assert "\x1b" not in done.out + done.err
+
+
+def test_names_that_are_no_unicode(tmp_path: Path) -> None:
+    path = tmp_path / "in" / os.fsdecode(b"\xff\xfe.bin")
+    copied(path)
+    reports = [one for end in ("jsonl", "csv", "sarif", "xml") for one in ("--report", f"r.{end}")]
+    done = fleet("migrate", "in", "-o", "out", *AT, *reports, "--json", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert (tmp_path / "out" / path.name).is_file()
+    assert ElementTree.parse(tmp_path / "r.xml").getroot().tag == "testsuites"

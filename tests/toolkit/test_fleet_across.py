@@ -1,0 +1,188 @@
+"""What modules of a fleet share, told from their records in a journal."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from tests.support import FIXTURES
+from tests.toolkit import pki
+from tests.toolkit.test_fleet_work import image_with
+
+from espcert.fleet import across, engine, runs
+from espcert.fleet.settings import Request
+from espcert.fleet.task import AUDIT, Source, Task
+from espcert.fleet.work import Record, run_batch
+from espcert.fleet.workers import Batch, Finished
+
+AT = datetime(2026, 6, 1, tzinfo=timezone.utc)
+
+
+class Here:
+    """A pool that works in this process."""
+
+    slots = 1
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.batches: list[Batch] = []
+
+    def submit(self, batch: Batch) -> None:
+        self.batches.append(batch)
+
+    def finished(self, _: float) -> list[Finished]:
+        batch = self.batches.pop(0)
+        return [Finished(batch, run_batch(batch.sources, self.task))]
+
+    def close(self) -> None:
+        pass
+
+
+def audited(folder: Path, **more: Any) -> runs.Begun:
+    """A run over a directory, all images done."""
+    begun = runs.begin(Request((str(folder),), Task(AUDIT, AT, **more)), None)
+    engine.run(begun.journal, begun.plan, begun.task, Here(begun.task), lambda _: None)
+    return begun
+
+
+def shared_in(folder: Path) -> dict[str, Any]:
+    """The findings across a directory, by code; one of each at most."""
+    begun = audited(folder)
+    try:
+        found = across.findings(begun.journal)
+        assert across.counts(begun.journal) == {one["code"]: 1 for one in found}
+        return {one["code"]: one for one in found}
+    finally:
+        begun.journal.close()
+
+
+def test_modules_of_their_own(tmp_path: Path) -> None:
+    ca = pki.make_ca()
+    for number in range(3):
+        image_with(pki.make_leaf(ca, f"module {number}"), tmp_path, f"{number}.bin")
+    assert shared_in(tmp_path) == {}
+
+
+def test_copies_of_a_dump(tmp_path: Path) -> None:
+    """`shared-private-key` and `shared-device-cert`, but no serial number given twice."""
+    path = image_with(pki.make_leaf(pki.make_ca(), "module"), tmp_path, "a.bin")
+    shutil.copy(path, tmp_path / "b.bin")
+    found = shared_in(tmp_path)
+    assert set(found) == {"shared-private-key", "shared-device-cert"}
+    one = found["shared-device-cert"]
+    assert one["sources"] == [str(path), str(tmp_path / "b.bin")]
+    assert (one["count"], one["severity"]) == (2, "error")
+    assert "perhaps one module twice" in one["message"]
+    assert one["hint"]
+
+
+def test_one_key_in_two_certificates(tmp_path: Path) -> None:
+    key = pki.make_key("P-256", 77)
+    for name in ("a", "b"):
+        image_with(pki.make_leaf(None, f"module {name}", key=key), tmp_path, f"{name}.bin")
+    found = shared_in(tmp_path)
+    assert set(found) == {"shared-private-key"}
+    assert "twice" not in found["shared-private-key"]["message"]
+
+
+def test_one_serial_number_twice(tmp_path: Path) -> None:
+    """`shared-serial`: of one issuer; those of different issuers may be the same."""
+    names = ("CA", "CA", "another CA")
+    for number, issuer in enumerate(names):
+        device = pki.make_leaf(None, f"module {number}")
+        builder = x509.CertificateBuilder().subject_name(pki.name_of(f"module {number}"))
+        builder = builder.issuer_name(pki.name_of(issuer)).serial_number(4711)
+        builder = builder.public_key(device.key.public_key()).not_valid_before(
+            AT.replace(tzinfo=None)
+        )
+        builder = builder.not_valid_after(datetime(2040, 1, 1))
+        signed = pki.Issued(builder.sign(device.key, hashes.SHA256()), device.key)
+        image_with(signed, tmp_path, f"{number}.bin")
+    found = shared_in(tmp_path)
+    assert set(found) == {"shared-serial"}
+    assert [Path(name).name for name in found["shared-serial"]["sources"]] == ["0.bin", "1.bin"]
+
+
+def test_copies_of_a_ds_dump(tmp_path: Path) -> None:
+    """`shared-ds-block` and `shared-hmac-key-id`."""
+    for name in ("a", "b"):
+        shutil.copy(FIXTURES / "images" / "tlv_ds_c3.bin", tmp_path / f"{name}.bin")
+    assert {"shared-ds-block", "shared-hmac-key-id"} <= set(shared_in(tmp_path))
+
+
+def test_many_findings_are_counted_and_few_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(across, "MOST", 2)
+    monkeypatch.setattr(across, "LISTED", 1)
+    for number in range(6):
+        image_with(
+            pki.make_leaf(None, f"m {number}", key=pki.make_key("P-256", 900 + number // 2)),
+            tmp_path,
+            f"{number}.bin",
+        )
+    begun = audited(tmp_path)
+    try:
+        found = across.findings(begun.journal)
+        assert across.counts(begun.journal) == {"shared-private-key": 3}
+        assert [(one["count"], len(one["sources"])) for one in found] == [(2, 1), (2, 1)]
+    finally:
+        begun.journal.close()
+
+
+class Dying(Here):
+    """A pool whose workers die on some images, whatever else is in the batch."""
+
+    def __init__(self, task: Task, deadly: set[str], times: int) -> None:
+        super().__init__(task)
+        self.deadly = deadly
+        self.left = times
+        self.slots = 3
+
+    def finished(self, _: float) -> list[Finished]:
+        batch = self.batches.pop(0)
+        ids = {source.id for source in batch.sources}
+        if self.left and ids & self.deadly:
+            self.left -= 1
+            return [Finished(batch, None)]
+        return [Finished(batch, run_batch(batch.sources, self.task))]
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, "done"), (2, "done"), (99, "failed")])
+def test_only_the_culprit_of_a_death_fails(times: int, status: str, tmp_path: Path) -> None:
+    for number in range(20):
+        shutil.copy(FIXTURES / "images" / "tlv_ec.bin", tmp_path / f"{number}.bin")
+    begun = runs.begin(Request((str(tmp_path),), Task(AUDIT, AT)), None)
+    pool = Dying(begun.task, {"7"}, times)
+    told: list[Record] = []
+    engine.run(begun.journal, begun.plan, begun.task, pool, told.extend)
+    found = {record["id"]: record for record in begun.journal.records()}
+    assert len(found) == len(told) == 20
+    assert found.pop("7")["status"] == status
+    assert {record["status"] for record in found.values()} == {"done"}
+    begun.journal.close()
+
+
+def test_when_no_worker_lives_the_run_is_given_up(tmp_path: Path) -> None:
+    from espcert.errors import FileError
+
+    for number in range(40):
+        shutil.copy(FIXTURES / "images" / "tlv_ec.bin", tmp_path / f"{number}.bin")
+    begun = runs.begin(Request((str(tmp_path),), Task(AUDIT, AT)), None)
+    pool = Dying(begun.task, {str(number) for number in range(40)}, 999)
+    with pytest.raises(FileError, match="workers in a row"):
+        engine.run(begun.journal, begun.plan, begun.task, pool, lambda _: None)
+    begun.journal.close()
+
+
+def test_a_source_is_what_a_worker_needs_and_no_more() -> None:
+    """Key bytes never travel: a source has paths alone."""
+    fields = Source.__dataclass_fields__
+    assert all(
+        str(field.type) in ("str", "bool", "str | None", "int | None") for field in fields.values()
+    )

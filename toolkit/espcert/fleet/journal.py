@@ -1,0 +1,316 @@
+"""The journal of a run: the plan and a record of each finished image, in one SQLite file.
+
+Written by one process alone, with a commit a batch that is on disk when it returns, so that a run
+that was killed at any moment can go on: what is in the journal is done, everything else is not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from espcert.errors import FileError, UsageError
+from espcert.fleet.work import FAILED, Record
+
+Row = sqlite3.Row
+
+APPLICATION_ID: Final = 0x45435354
+"""In the file's header, tells a journal from other SQLite files."""
+
+_SQLITE: Final = b"SQLite format 3\0"
+VERSION: Final = 1
+PAGE: Final = 512
+"""Rows that are read at once: few enough for memory, many enough for speed."""
+
+_TABLES: Final = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sources (
+    id INTEGER PRIMARY KEY, source BLOB NOT NULL UNIQUE, first_run INTEGER NOT NULL,
+    run INTEGER NOT NULL, mine INTEGER NOT NULL, spec TEXT NOT NULL, size INTEGER, version TEXT,
+    inode TEXT, output BLOB, output_key TEXT
+);
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY REFERENCES sources (id), record TEXT NOT NULL, status TEXT NOT NULL,
+    exit_code INTEGER NOT NULL, verdict TEXT, size INTEGER, version TEXT, input_sha256 TEXT,
+    output_sha256 TEXT
+);
+CREATE TABLE fingerprints (
+    id INTEGER NOT NULL, kind TEXT NOT NULL, value BLOB NOT NULL, certificate BLOB,
+    PRIMARY KEY (id, kind, value)
+) WITHOUT ROWID;
+"""
+# sources: `run` is the last start that listed it, `first_run` the first; `mine` whether it is of
+# this shard; `inode` tells files apart, `output_key` outputs on file systems that fold case.
+
+
+class Journal:
+    """An open journal. Made by `open_journal`; closed by `close`."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path, *, temporary: bool) -> None:
+        self.database = database
+        self.path = path
+        self.temporary = temporary
+
+    # --- Facts ---------------------------------------------------------------------------------
+
+    def fact(self, name: str) -> Any:
+        """What was written under a name, None where nothing was."""
+        query = "SELECT value FROM facts WHERE name = ?"
+        row = self.database.execute(query, (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Write something that JSON can hold under a name; on disk with the next commit."""
+        self.database.execute(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value))
+        )
+
+    # --- Records -------------------------------------------------------------------------------
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Write records of sources that are planned, and commit. Raises FileError."""
+        with self.transaction():
+            for record in records:
+                self._write_one(record)
+
+    def _write_one(self, record: Record) -> None:
+        query = "SELECT id FROM sources WHERE source = ?"
+        number = self.database.execute(query, (os.fsencode(record["source"]),)).fetchone()[0]
+        self.database.execute("DELETE FROM fingerprints WHERE id = ?", (number,))
+        self.database.execute(
+            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                json.dumps(record, allow_nan=False, separators=(",", ":")),
+                *(record[name] for name in ("status", "exit_code", "verdict")),
+                *(record[name] for name in ("input_size", "input_version", "input_sha256")),
+                record["output_sha256"],
+            ),
+        )
+        self.database.executemany(
+            "INSERT OR IGNORE INTO fingerprints VALUES (?, ?, ?, ?)", _fingerprints(number, record)
+        )
+
+    def records(self) -> Iterator[Record]:
+        """All records, sorted by source; never more than a few in memory."""
+        query = (
+            "SELECT record FROM sources JOIN records USING (id) WHERE source > ? "
+            "ORDER BY source LIMIT ?"
+        )
+        last = b""
+        while page := self.database.execute(query, (last, PAGE)).fetchall():
+            for row in page:
+                record: Record = json.loads(row[0])
+                yield record
+            last = os.fsencode(record["source"])
+
+    def counts(self, column: str) -> dict[Any, int]:
+        """How many records there are by `status`, `exit_code` or `verdict`."""
+        query = f"SELECT {column}, COUNT(*) FROM records GROUP BY {column}"
+        return dict(self.database.execute(query).fetchall())
+
+    def verdicts(self) -> dict[str, int]:
+        """How many modules have which verdict, those without an answer as `failed` or `skipped`."""
+        query = (
+            "SELECT CASE status WHEN 'done' THEN verdict ELSE status END, COUNT(*) FROM records "
+            "GROUP BY 1"
+        )
+        return dict(self.database.execute(query).fetchall())
+
+    def codes(self, most: int = 12) -> list[tuple[str, int]]:
+        """The codes of findings and failures that most images have, and how many do."""
+        query = (
+            "SELECT code, COUNT(*) AS number FROM (SELECT DISTINCT records.id AS id, "
+            "json_extract(value, '$.code') AS code FROM records, "
+            "json_each(record, '$.findings') WHERE json_extract(value, '$.severity') <> 'info' "
+            "UNION SELECT id, json_extract(record, '$.error.code') FROM records "
+            "WHERE status = 'failed') GROUP BY code ORDER BY number DESC, code LIMIT ?"
+        )
+        return [(row["code"], row["number"]) for row in self.database.execute(query, (most,))]
+
+    # --- Plan ----------------------------------------------------------------------------------
+
+    def todo(self, run: int, *, rehash: bool) -> Iterator[Row]:
+        """The sources of this run without a record that holds, sorted by source."""
+        query = (
+            "SELECT source, spec, sources.size AS size, output, status, "
+            "records.version AS done_version, records.size AS done_size, "
+            "sources.version AS version, exit_code, input_sha256, output_sha256 "
+            "FROM sources LEFT JOIN records USING (id) "
+            "WHERE run = ? AND mine AND source > ? ORDER BY source LIMIT ?"
+        )
+        last = b""
+        while page := self.database.execute(query, (run, last, PAGE)).fetchall():
+            yield from (row for row in page if rehash or not holds(row))
+            last = page[-1]["source"]
+
+    def confirm(self, paths: Iterable[str]) -> None:
+        """Note of sources that were touched that their bytes are the same, and commit."""
+        query = (
+            "UPDATE records SET (size, version) = (SELECT size, version FROM sources "
+            "WHERE sources.id = records.id) WHERE id = (SELECT id FROM sources WHERE source = ?)"
+        )
+        with self.transaction():
+            self.database.executemany(query, [(os.fsencode(path),) for path in paths])
+
+    # --- The file ------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. Raises FileError where the file cannot be written."""
+        with naming(self.path), self.database:
+            self.database.execute("BEGIN IMMEDIATE")
+            yield
+
+    def close(self) -> None:
+        """Close the file; a temporary one is gone with that."""
+        with naming(self.path):
+            self.database.close()
+        if self.temporary:
+            for path in files_of(self.path):
+                path.unlink(missing_ok=True)
+            self.path.parent.rmdir()
+
+
+def files_of(path: Path) -> list[Path]:
+    """A journal and the files that SQLite puts beside it."""
+    return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))]
+
+
+def holds(row: Row) -> bool:
+    """Whether the record of a source is still the answer that a new run would give."""
+    unchanged = (row["done_size"], row["done_version"]) == (row["size"], row["version"])
+    return unchanged and answers(row)
+
+
+def answers(row: Row) -> bool:
+    """Whether the record of a source is an answer for the bytes that it was made of.
+
+    Not where what was written has gone, and where the failure was not the image's but the
+    machine's: no file, no space, no permission, no memory.
+    """
+    if row["status"] is None:
+        return False
+    if row["status"] == FAILED and row["exit_code"] not in (1, 3):
+        return False
+    return row["output_sha256"] is None or os.path.lexists(os.fsdecode(row["output"]))
+
+
+def _fingerprints(number: int, record: Record) -> Iterator[tuple[int, str, bytes, bytes | None]]:
+    found = record["fingerprints"]
+    first = next(iter(found.get("device_cert", ())), None)
+    certificate = None if first is None else bytes.fromhex(first)
+    for kind, values in found.items():
+        for value in values:
+            yield number, kind, bytes.fromhex(value), certificate
+
+
+# --- Opening --------------------------------------------------------------------------------------
+
+
+def create_temporary() -> Journal:
+    """A journal that nobody keeps: it holds what memory should not."""
+    try:
+        path = Path(tempfile.mkdtemp(prefix="espcert-")) / "fleet.sqlite"
+    except OSError as error:
+        raise FileError("write-failed", f"no temporary directory: {error.strerror}") from error
+    return _created(path, temporary=True)
+
+
+def open_journal(path: Path) -> Journal:
+    """Open a journal to go on with it, or begin a new one, for this process alone.
+
+    Raises UsageError for a file that is no journal or is in use, FileError where it cannot be
+    read or written.
+    """
+    return _created(path, temporary=False)
+
+
+def read_journal(path: Path) -> Journal:
+    """Open a journal that is there, to read it. Raises as `open_journal` does."""
+    if not path.is_file():
+        raise UsageError("not-found", f"{path}: no such journal")
+    with naming(path):
+        _refuse_foreign(path)
+        database = _connected(path)
+        _check(database, path)
+    return Journal(database, path, temporary=False)
+
+
+def _created(path: Path, *, temporary: bool) -> Journal:
+    with naming(path):
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        _refuse_foreign(path)
+        database = _connected(path)
+        _lock(database)
+    journal = Journal(database, path, temporary=temporary)
+    with naming(path):
+        new = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
+    if new:
+        with journal.transaction():
+            for statement in _TABLES.strip().split(";\n"):
+                database.execute(statement)
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {VERSION}")
+            journal.set_fact("id", secrets.token_hex(4))
+    with naming(path):
+        _check(database, path)
+    return journal
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise UsageError for a file that SQLite did not write, before it is touched."""
+    with path.open("rb") as file:
+        head = file.read(len(_SQLITE))
+    if head and head != _SQLITE:
+        raise UsageError("not-a-journal", f"{path}: is no journal of a fleet")
+
+
+def _check(database: sqlite3.Connection, path: Path) -> None:
+    """Raise UsageError where a database is not a journal that this version writes."""
+    (mark,) = database.execute("PRAGMA application_id").fetchone()
+    if mark != APPLICATION_ID:
+        raise UsageError("not-a-journal", f"{path}: is no journal of a fleet")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version != VERSION:
+        text = f"is a journal of version {version}, this espcert writes version {VERSION}"
+        raise UsageError("journal-version", f"{path}: {text}")
+    database.execute("SELECT 1 FROM facts").fetchone()
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=0.5, isolation_level=None)
+    database.row_factory = sqlite3.Row
+    return database
+
+
+def _lock(database: sqlite3.Connection) -> None:
+    """One writer, no reader; write-ahead log, and every commit on disk before it returns."""
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("BEGIN EXCLUSIVE")
+    database.execute("COMMIT")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say in one line what SQLite or the system has against a journal."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            text = "is in use by another run; wait for its end, or use another --journal"
+            raise UsageError("journal-in-use", f"{path}: {text}") from error
+        text = f"the journal cannot be read or written: {error}"
+        raise FileError("journal-failed", f"{path}: {text}") from error
+    except OSError as error:
+        text = f"the journal cannot be read or written: {error.strerror}"
+        raise FileError("journal-failed", f"{path}: {text}") from error

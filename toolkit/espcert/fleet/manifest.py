@@ -1,0 +1,145 @@
+"""Manifests: tables of images with the keys of each module, as CSV or JSON Lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from espcert.chips import CHIPS
+from espcert.errors import FileError, UsageError
+from espcert.files import reason_of
+from espcert.fleet.task import Source
+
+IMAGE: Final = "image"
+_PATHS: Final = ("hmac_key", "efuse", "flash_encryption_key", "nvs_keys")
+_TEXTS: Final = ("id", "label", "chip", "output")
+_ADDRESS: Final = "flash_address"
+COLUMNS: Final = (IMAGE, *_TEXTS, *_PATHS, _ADDRESS)
+MAX_LINE: Final = 1 << 20
+"""Characters of the longest line of a manifest or a list."""
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a file is a manifest: JSON Lines by its name, CSV by its header.
+
+    Other CSV files are material of a module. Raises FileError where it cannot be read.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix != ".csv":
+        return suffix == ".jsonl"
+    with _open(name) as file:
+        try:
+            return IMAGE in next(csv.reader([file.readline(MAX_LINE)]), [])
+        except (csv.Error, UnicodeDecodeError):
+            return False
+
+
+def read(name: str) -> Iterator[Source]:
+    """The rows of a manifest, one at a time; paths are relative to it, `output` is to the output.
+
+    Raises UsageError, with the line, for what is no such table; FileError where reading fails.
+    """
+    rows = _csv_rows if Path(name).suffix.lower() == ".csv" else _json_rows
+    base = os.path.dirname(name)  # noqa: PTH120 - of a million paths
+    with _open(name) as file:
+        try:
+            for number, row in rows(file):
+                yield _source(row, base, f"{name}, line {number}")
+        except UnicodeDecodeError as error:
+            raise UsageError("bad-manifest", f"{name}: is no UTF-8 text") from error
+        except (csv.Error, RecursionError) as error:
+            raise UsageError("bad-manifest", f"{name}: is no table: {error}") from error
+        except OSError as error:
+            raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
+
+
+def _open(name: str) -> TextIO:
+    try:
+        return Path(name).open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
+
+
+def bounded_lines(file: TextIO, name: str) -> Iterator[str]:
+    """The lines of a file; raises UsageError for one that no path or row is as long as."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise UsageError("bad-manifest", f"{name}: a line of over {MAX_LINE} characters")
+        yield line
+
+
+Numbered = Iterator[tuple[int, Mapping[str, Any]]]
+
+
+def _csv_rows(file: TextIO) -> Numbered:
+    reader = csv.DictReader(bounded_lines(file, file.name), strict=True)
+    known(reader.fieldnames or (), f"{file.name}, line 1")
+    for row in reader:
+        if None in row or None in row.values():
+            text = "expected as many fields as the header has"
+            raise UsageError("bad-manifest", f"{file.name}, line {reader.line_num}: {text}")
+        yield reader.line_num, row
+
+
+def _json_rows(file: TextIO) -> Numbered:
+    for number, line in enumerate(bounded_lines(file, file.name), 1):
+        if not line.strip():
+            continue
+        where = f"{file.name}, line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UsageError("bad-manifest", f"{where}: is no JSON") from error
+        if not isinstance(row, dict):
+            raise UsageError("bad-manifest", f"{where}: is no JSON object")
+        known(row, where)
+        yield number, row
+
+
+def known(columns: Iterable[str], where: str) -> None:
+    """Raise UsageError for a column that means nothing here: its values would be ignored."""
+    unknown = next((name for name in columns if name not in COLUMNS), None)
+    if unknown is not None:
+        text = f"column {unknown!r} is none of {', '.join(COLUMNS)}"
+        raise UsageError("bad-manifest", f"{where}: {text}")
+
+
+def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
+    odd = next((name for name, value in row.items() if not isinstance(value, str | None)), None)
+    if odd is not None:
+        raise UsageError("bad-manifest", f"{where}: {odd} is no text")
+    given = {name: value for name, value in row.items() if value}
+    if IMAGE not in given:
+        raise UsageError("bad-manifest", f"{where}: no image")
+    chip = given.get("chip")
+    if chip is not None and chip not in CHIPS:
+        raise UsageError("bad-manifest", f"{where}: chip {chip!r} is none of {', '.join(CHIPS)}")
+    path = os.path.normpath(os.path.join(base, given[IMAGE]))  # noqa: PTH118
+    keys = {name: os.path.join(base, given[name]) for name in _PATHS if name in given}  # noqa: PTH118
+    return Source(
+        path,
+        given.get("id") or Path(path).stem,
+        label=given.get("label"),
+        chip=chip,
+        hmac_key=keys.get("hmac_key"),
+        efuse=keys.get("efuse"),
+        flash_encryption_key=keys.get("flash_encryption_key"),
+        flash_address=_address(given.get(_ADDRESS), where),
+        nvs_keys=keys.get("nvs_keys"),
+        output=given.get("output"),
+    )
+
+
+def _address(text: str | None, where: str) -> int | None:
+    """Decimal or `0x…` hexadecimal."""
+    if text is None:
+        return None
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}", text, re.ASCII) is None:
+        problem = f"{_ADDRESS} {text!r} is no decimal or 0x… hexadecimal number"
+        raise UsageError("bad-manifest", f"{where}: {problem}")
+    return int(text, 16 if text[1:2] in ("x", "X") else 10)

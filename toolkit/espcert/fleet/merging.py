@@ -1,0 +1,125 @@
+"""Join the journals of shards into one, as if one machine had done it all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from espcert.errors import UsageError
+from espcert.fleet import journal as journals
+from espcert.fleet.journal import Journal, naming
+
+_OWN: Final = ("shard", "directory", "output", "sources")
+"""Settings in which shards may differ: machines that share nothing have paths of their own."""
+
+_COPIED: Final = (
+    "INSERT INTO sources SELECT NULL, source, 1, 1, 1, spec, size, version, NULL, output, "
+    "output_key FROM shard.sources AS old WHERE id IN (SELECT id FROM shard.records) "
+    "AND NOT EXISTS (SELECT 1 FROM sources WHERE sources.source = old.source)",
+    "CREATE TEMP TABLE pairs AS SELECT old.id AS old, sources.id AS new "
+    "FROM shard.sources AS old JOIN sources ON sources.source = old.source "
+    "WHERE sources.id NOT IN (SELECT id FROM records)",
+    "INSERT INTO records SELECT new, record, status, exit_code, verdict, size, version, "
+    "input_sha256, output_sha256 FROM shard.records JOIN pairs ON id = old",
+    "INSERT INTO fingerprints SELECT new, kind, value, certificate FROM shard.fingerprints "
+    "JOIN pairs ON id = old",
+    "DROP TABLE pairs",
+)
+
+
+def merge(paths: Sequence[Path], output: Path) -> None:
+    """Write a journal with the records of several.
+
+    Raises UsageError where the output exists, where the journals were not made with the same
+    verb, options and versions, or where two of them have different images under one path.
+    """
+    if os.path.lexists(output):
+        raise UsageError("output-exists", f"{output}: exists; it is never replaced")
+    facts = [_facts(path) for path in paths]
+    for path, one in zip(paths, facts, strict=True):
+        _same(path, one, paths[0], facts[0])
+    merged = journals.open_journal(output)
+    try:
+        for path in paths:
+            _add(merged, path)
+        with merged.transaction():
+            for name, value in _joined(facts).items():
+                merged.set_fact(name, value)
+        merged.close()
+    except BaseException:
+        merged.close()
+        for file in journals.files_of(output):
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    journal = journals.read_journal(path)
+    try:
+        names = ("verb", "options", "versions", "at", "started", "finished", "skipped")
+        return {name: journal.fact(name) for name in names}
+    finally:
+        journal.close()
+
+
+def _same(path: Path, one: dict[str, Any], first: Path, other: dict[str, Any]) -> None:
+    for name in ("verb", "versions"):
+        if one[name] != other[name]:
+            text = f"{name} {one[name]}, but {first} has {other[name]}"
+            raise UsageError("settings-differ", f"{path}: {text}")
+    mine, theirs = one["options"], other["options"]
+    for name in sorted({*mine, *theirs} - {*_OWN}):
+        if mine.get(name) != theirs.get(name):
+            text = f"--{name.replace('_', '-')} {mine.get(name)}, but {first} {theirs.get(name)}"
+            raise UsageError("settings-differ", f"{path}: {text}")
+
+
+def _add(merged: Journal, path: Path) -> None:
+    database = merged.database
+    with naming(path):
+        database.execute("ATTACH ? AS shard", (str(path),))
+        try:
+            _refuse_different(merged, path)
+            with merged.transaction():
+                for statement in _COPIED:
+                    database.execute(statement)
+        finally:
+            database.execute("DETACH shard")
+
+
+def _refuse_different(merged: Journal, path: Path) -> None:
+    query = (
+        "SELECT sources.source FROM sources JOIN records USING (id) "
+        "JOIN shard.sources AS theirs ON theirs.source = sources.source "
+        "JOIN shard.records AS one ON one.id = theirs.id "
+        "WHERE one.input_sha256 IS NOT records.input_sha256 LIMIT 1"
+    )
+    row = merged.database.execute(query).fetchone()
+    if row is not None:
+        text = f"another image under the path {os.fsdecode(row[0])} than the journals before it"
+        raise UsageError("sources-clash", f"{path}: {text}")
+
+
+def _joined(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The facts of the whole: the earliest clock and start, the latest end, the sum of the rest."""
+    first = facts[0]
+    options = dict(first["options"]) | {"shard": "1/1"}
+    options["sources"] = sorted({name for one in facts for name in one["options"]["sources"]})
+    skipped: dict[str, int] = {}
+    for one in facts:
+        for reason, number in (one["skipped"] or {}).items():
+            if reason != "other-shard":
+                skipped[reason] = max(skipped.get(reason, 0), number)
+    ends = [one["finished"] for one in facts]
+    return {
+        "verb": first["verb"],
+        "options": options | {"clocks": sorted({one["at"] for one in facts})},
+        "versions": first["versions"],
+        "at": min(one["at"] for one in facts),
+        "started": min(one["started"] for one in facts if one["started"]),
+        "finished": None if None in ends else max(ends),
+        "skipped": skipped,
+        "run": 1,
+    }

@@ -1,0 +1,323 @@
+"""Plan a run in the journal, on disk: its sources, where each is written, and what is left."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from espcert.errors import FileError, UsageError
+from espcert.files import reason_of
+from espcert.fleet import sources, walk
+from espcert.fleet.journal import Journal, Row, answers
+from espcert.fleet.settings import Request, same_settings
+from espcert.fleet.sources import Listed
+from espcert.fleet.task import MIGRATE, Source
+from espcert_formats.flash import SECTOR
+
+SHOWN: Final = 3
+"""Clashes that a message lists."""
+
+PARTITION: Final = 0x6000
+"""Bytes of a usual partition, to estimate what will be written."""
+
+_INSERT: Final = """
+INSERT INTO sources (source, first_run, run, mine, spec, size, version, inode, output, output_key)
+VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (source) DO UPDATE SET run = ?2, mine = ?3, spec = ?4, size = ?5, version = ?6,
+    inode = ?7, output = ?8, output_key = ?9
+WHERE run < ?2 OR ?10
+"""
+
+
+class Plan(NamedTuple):
+    """What a run has before it: how many sources there are, how many are left, and their bytes.
+
+    `run` counts the starts of the journal, `skipped` the files that are no sources, by reason.
+    """
+
+    run: int
+    total: int
+    left: int
+    written: int
+    skipped: dict[str, int]
+
+
+def prepare(journal: Journal, request: Request) -> Plan:
+    """List the sources, place and check the outputs, and write all that as one transaction.
+
+    Raises UsageError for settings that differ from the journal's, for sources that cannot be
+    understood, and for outputs that clash; FileError where there is too little space. In each
+    case the journal is as it was.
+    """
+    with journal.transaction():
+        same_settings(journal, request)
+        run = (journal.fact("run") or 0) + 1
+        journal.set_fact("run", run)
+        looking = _looking(journal, request)
+        _list(journal, request, looking, run)
+        total = _count(journal, "run = ? AND mine", run)
+        if not _count(journal, "run = ?", run):
+            raise UsageError("no-sources", "no image was found in what was given")
+        if request.task.verb == MIGRATE:
+            _check_outputs(journal, request, run)
+        journal.database.execute(
+            "DELETE FROM sources WHERE run < ? AND id NOT IN (SELECT id FROM records)", (run,)
+        )
+        others = _count(journal, "run = ? AND NOT mine", run)
+        skipped = dict(looking.skipped) | ({"other-shard": others} if others else {})
+        journal.set_fact("skipped", skipped)
+    left, written = _left(journal, request, run)
+    _check_space(request, written)
+    return Plan(run, total, left, written, skipped)
+
+
+def source_of(row: Row, *, rehash: bool) -> Source:
+    """A source as it was planned, with what the journal knows of earlier work on it."""
+    spec = json.loads(row["spec"])
+    spec["output"] = None if row["output"] is None else os.fsdecode(row["output"])
+    spec["known"] = row["input_sha256"] if rehash and answers(row) else None
+    return Source(os.fsdecode(row["source"]), ours=row["output_sha256"], **spec)
+
+
+# --- Sources -------------------------------------------------------------------------------------
+
+
+def _looking(journal: Journal, request: Request) -> walk.Walk:
+    output, keys = request.output, request.task.hmac_keys
+    roots = [name for name in request.arguments if os.path.isdir(name)]  # noqa: PTH112
+    top = walk.identities(roots, "root")
+    outputs = walk.identities([output], walk.OUTPUT) if output else {}
+    if any(one in top for one in outputs):
+        raise UsageError("bad-output", f"-o {output}: is a source; inputs are never changed")
+    key_directory = walk.identities([keys], walk.KEYS) if keys else {}
+    own = walk.identities([str(journal.path), *request.reports], walk.JOURNAL)
+    avoided = key_directory | outputs | own
+    return walk.Walk(
+        request.task.max_size,
+        {one: reason for one, reason in avoided.items() if one not in top},
+        next((one for one in key_directory if one in top), None),
+    )
+
+
+def _list(journal: Journal, request: Request, looking: walk.Walk, run: int) -> None:
+    common = _CommonParent()
+    rows = _rows(request, looking, run, common)
+    journal.database.executemany(_INSERT, rows)
+    if request.output is not None and common.path is not None:
+        base, output = common.path, request.output
+
+        def place(source: bytes) -> bytes:
+            return os.fsencode(_below(output, os.fsdecode(source), base))
+
+        journal.database.create_function("place", 1, place, deterministic=True)
+        journal.database.create_function("fold", 1, _folded, deterministic=True)
+        journal.database.execute(
+            "UPDATE sources SET output = place(source), output_key = fold(place(source)) "
+            "WHERE run = ? AND output IS NULL",
+            (run,),
+        )
+
+
+class _CommonParent:
+    """The longest directory that holds all paths that were added."""
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+        self._last = ""
+
+    def add(self, path: str) -> None:
+        parent = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - of a million paths
+        if parent == self._last:
+            return
+        self._last = parent
+        try:
+            self.path = parent if self.path is None else os.path.commonpath([self.path, parent])
+        except ValueError as error:
+            text = f"{path}: on another drive than the sources before it"
+            raise UsageError("bad-source", text) from error
+
+
+def _rows(
+    request: Request, looking: walk.Walk, run: int, common: _CommonParent
+) -> Iterator[tuple[Any, ...]]:
+    for one in sources.listed(request.arguments, looking):
+        output = None if request.output is None else _output(one, request.output)
+        if output is None:
+            common.add(one.source.path)
+        path, file = os.fsencode(one.source.path), one.found
+        yield (
+            path,
+            run,
+            one.source.path in request.shard,
+            _spec(one.source),
+            file.size,
+            file.version,
+            None if file.inode is None else "{}:{}".format(*file.inode),
+            None if output is None else os.fsencode(output),
+            None if output is None else _folded(os.fsencode(output)),
+            one.source.named,
+        )
+
+
+_DEFAULTS: Final = {
+    field.name: field.default for field in dataclasses.fields(Source) if field.name != "path"
+}
+
+
+def _spec(source: Source) -> str:
+    """What tells a source from a plain path."""
+    given = {name: getattr(source, name) for name in _DEFAULTS}
+    return json.dumps({name: one for name, one in given.items() if one != _DEFAULTS[name]})
+
+
+# --- Outputs -------------------------------------------------------------------------------------
+
+
+def _output(one: Listed, directory: str) -> str | None:
+    """Where a source goes, where that can be told from the source alone."""
+    if one.source.output is not None:
+        return _inside(directory, one.source.output)
+    return None if one.root is None else _below(directory, one.source.path, one.root)
+
+
+def _below(directory: str, path: str, base: str) -> str:
+    return os.path.join(directory, os.path.relpath(path, base))  # noqa: PTH118 - of a million paths
+
+
+def _inside(directory: str, name: str) -> str:
+    """The output that a manifest asks for. Raises UsageError where it would leave the directory."""
+    plain = os.path.normpath(name)
+    if os.path.isabs(plain) or Path(plain).parts[:1] in ((), (".",), ("..",)):  # noqa: PTH117
+        raise UsageError("bad-output", f"output {name!r}: expected a file below -o DIR")
+    return os.path.join(directory, plain)  # noqa: PTH118
+
+
+def _folded(path: bytes) -> str:
+    """Equal for two paths that some file systems take for the same."""
+    return unicodedata.normalize("NFC", os.fsdecode(path)).casefold().encode(
+        "utf-8", "surrogatepass"
+    ).decode("utf-8", "backslashreplace")  # fmt: skip
+
+
+def _check_outputs(journal: Journal, request: Request, run: int) -> None:
+    """Raise UsageError for two sources with one output, and for outputs that are in the way."""
+    query = (
+        "SELECT MIN(source) AS one, MAX(source) AS two, MIN(output) AS output FROM sources "
+        "WHERE run = ? GROUP BY output_key HAVING COUNT(*) > 1 LIMIT ?"
+    )
+    pairs = journal.database.execute(query, (run, SHOWN)).fetchall()
+    _refuse("output-clash", [
+        f"{_text(row['one'])} and {_text(row['two'])} would both be {_text(row['output'])}"
+        for row in pairs
+    ])  # fmt: skip
+    _check_folders(journal, run)
+    journal.database.execute("CREATE INDEX IF NOT EXISTS by_inode ON sources (inode)")
+    query = (
+        "SELECT sources.id AS id, source, output, first_run, output_sha256 "
+        "FROM sources LEFT JOIN records USING (id) WHERE run = ? AND mine"
+    )
+    rows = journal.database.execute(query, (run,))
+    _refuse("output-exists", _in_the_way(rows, journal, request, run))
+
+
+def _in_the_way(
+    rows: Sequence[Row] | Any, journal: Journal, request: Request, run: int
+) -> list[str]:
+    """Outputs that exist and are neither this journal's nor to be replaced, or are sources."""
+    found: list[str] = []
+    for row in rows:
+        output = os.fsdecode(row["output"])
+        if not os.path.lexists(output):
+            continue
+        if row["first_run"] == run and not request.task.force:
+            found.append(f"{output} exists; --force replaces it")
+        elif _is_source(journal, output):
+            found.append(f"{output} is a source; inputs are never changed")
+        if len(found) == SHOWN:
+            break
+    return found
+
+
+def _is_source(journal: Journal, output: str) -> bool:
+    """Whether a file is one of the sources, by whatever path."""
+    try:
+        status = Path(output).stat()
+    except OSError:
+        return False
+    query = "SELECT 1 FROM sources WHERE inode = ?"
+    inode = f"{status.st_dev}:{status.st_ino}"
+    return journal.database.execute(query, (inode,)).fetchone() is not None
+
+
+def _check_folders(journal: Journal, run: int) -> None:
+    """Raise UsageError where one output would be a directory that another one needs."""
+    database = journal.database
+    database.execute("CREATE TEMP TABLE folders (key TEXT PRIMARY KEY) WITHOUT ROWID")
+    try:
+        query = "SELECT output_key FROM sources WHERE run = ? ORDER BY output_key"
+        parents = _parents(row[0] for row in database.execute(query, (run,)))
+        database.executemany("INSERT OR IGNORE INTO folders VALUES (?)", parents)
+        query = "SELECT source FROM sources JOIN folders ON output_key = key WHERE run = ? LIMIT ?"
+        rows = database.execute(query, (run, SHOWN)).fetchall()
+    finally:
+        database.execute("DROP TABLE folders")
+    text = "would be a file where other sources need a directory"
+    _refuse("output-clash", [f"{_text(row['source'])} {text}" for row in rows])
+
+
+def _parents(keys: Iterator[str]) -> Iterator[tuple[str]]:
+    last = ""
+    for key in keys:
+        parent = os.path.dirname(key)  # noqa: PTH120 - of a million paths
+        if parent != last:
+            last = parent
+            while parent and parent != os.path.dirname(parent):  # noqa: PTH120
+                yield (parent,)
+                parent = os.path.dirname(parent)  # noqa: PTH120
+
+
+def _refuse(code: str, problems: list[str]) -> None:
+    if problems:
+        more = "; and perhaps more" if len(problems) == SHOWN else ""
+        raise UsageError(code, f"nothing was done: {'; '.join(problems)}{more}")
+
+
+def _text(path: bytes) -> str:
+    return os.fsdecode(path)
+
+
+# --- What is left --------------------------------------------------------------------------------
+
+
+def _count(journal: Journal, condition: str, run: int) -> int:
+    query = f"SELECT COUNT(*) FROM sources WHERE {condition}"
+    number: int = journal.database.execute(query, (run,)).fetchone()[0]
+    return number
+
+
+def _left(journal: Journal, request: Request, run: int) -> tuple[int, int]:
+    """How many sources are left, and about how many bytes they will be written with."""
+    number = size = 0
+    for row in journal.todo(run, rehash=request.rehash):
+        number += 1
+        held = PARTITION if request.task.partition_only else row["size"] or 0
+        size += max(PARTITION, -(-held // SECTOR) * SECTOR)
+    return number, size if request.task.verb == MIGRATE else 0
+
+
+def _check_space(request: Request, needed: int) -> None:
+    if request.output is None or not needed:
+        return
+    try:
+        free = shutil.disk_usage(request.output).free
+    except OSError as error:
+        raise FileError("read-failed", f"{request.output}: {reason_of(error)}") from error
+    if needed > free:
+        text = f"about {needed >> 20} MiB are needed, {free >> 20} MiB are free; nothing was done"
+        raise FileError("no-space", f"{request.output}: {text}")

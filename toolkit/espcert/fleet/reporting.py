@@ -1,0 +1,101 @@
+"""What a journal has to report, and the files that tell it, by their suffixes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from espcert import files
+from espcert.errors import UsageError
+from espcert.fleet import across, redaction
+from espcert.fleet.journal import Journal, naming
+from espcert.fleet.work import Record
+
+WRITERS: Final = {
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".sarif": "sarif",
+    ".xml": "junit",
+    ".html": "html",
+}
+"""Modules of `espcert.fleet.reports`, by the suffix of the file that they write."""
+
+EXTRAS: Final = {"parquet": ("pyarrow", "parquet"), "html": ("jinja2", "report")}
+"""What a writer needs besides espcert: the package, and the extra that installs it."""
+
+
+class FleetReport:
+    """The records of a journal, sorted by source, with what is known of the run.
+
+    With `redacted` paths, subjects and serials are digests.
+    """
+
+    def __init__(self, journal: Journal, *, redacted: bool = False) -> None:
+        self._journal = journal
+        self._redacted = redacted
+
+    @functools.cached_property
+    def header(self) -> Mapping[str, Any]:
+        """Tool, version, verb, options, clock, digest and counts of the run."""
+        journal = self._journal
+        names = ("verb", "options", "versions", "at", "started", "finished")
+        header = {"tool": "espcert", "version": (journal.fact("versions") or {}).get("espcert")}
+        header |= {name: journal.fact(name) for name in names}
+        header["journal_sha256"] = self._digest()
+        header["skipped"] = journal.fact("skipped") or {}
+        header["total"] = sum(journal.counts("status").values())
+        header["across"] = across.counts(journal)
+        header["verdicts"] = journal.verdicts()
+        return redaction.redact_header(header) if self._redacted else header
+
+    def _digest(self) -> str:
+        """Of all records in order of their sources: what was found, whoever tells it later."""
+        hashed = hashlib.sha256()
+        for record in self._journal.records():
+            hashed.update(json.dumps(record, sort_keys=True).encode() + b"\n")
+        return hashed.hexdigest()
+
+    @functools.cached_property
+    def across(self) -> Sequence[Mapping[str, Any]]:
+        """Findings across the fleet, each with the first of the sources that it concerns."""
+        found = across.findings(self._journal)
+        return [redaction.redact_across(one) for one in found] if self._redacted else found
+
+    def records(self) -> Iterator[Record]:
+        """All records, sorted by source; may be asked for several times."""
+        with naming(self._journal.path):
+            for record in self._journal.records():
+                yield redaction.redact(record) if self._redacted else record
+
+
+def check(paths: Sequence[Path], *, force: bool) -> None:
+    """Raise UsageError for a report that could not be written, before any work is done."""
+    for path in paths:
+        writer = WRITERS.get(path.suffix.lower())
+        if writer is None:
+            raise UsageError("bad-report", f"{path}: expected one of {', '.join(WRITERS)}")
+        package, extra = EXTRAS.get(writer, (None, None))
+        if package is not None and not _is_there(package):
+            text = f"needs {package}: pip install 'espcert[{extra}]'"
+            raise UsageError("missing-extra", f"{path}: {text}")
+        files.check_output(path, force=force)
+
+
+def _is_there(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
+def write(report: FleetReport, paths: Sequence[Path], *, force: bool) -> None:
+    """Write each report, complete or not at all. Raises UsageError, FileError."""
+    for path in paths:
+        writer = WRITERS[path.suffix.lower()]
+        module = importlib.import_module(f"espcert.fleet.reports.{writer}")
+        module.write(report, path, force=force)

@@ -1,0 +1,70 @@
+"""The report for spreadsheets: a row a module, safe to open, and therefore lossy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from espcert import files
+from espcert.fleet.reports import Report
+from espcert.text import printable
+
+COLUMNS: Final = (
+    *("source", "id", "status", "exit_code", "verdict", "proven", "layout", "key", "revision"),
+    *("label", "chip_family", "container", "subject", "serial", "not_after", "efuse_key_id"),
+    *("key_sha256", "input_size", "input_sha256", "output", "output_sha256", "errors", "warnings"),
+    *("error", "message", "duration_ms", "run"),
+)
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings that make a spreadsheet compute a field. Source: OWASP, CSV Injection."""
+
+
+def write(report: Report, path: Path, *, force: bool = False) -> None:
+    """Write a header and a row for each record, UTF-8, CRLF, all fields quoted as needed."""
+    run = _run(report.header)
+    with files.written_atomically(path, force=force) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        for record in report.records():
+            row = _row(record) | {"run": run}
+            writer.writerow([_safe(row.get(name)) for name in COLUMNS])
+        text.detach()
+
+
+def _run(header: Mapping[str, Any]) -> str:
+    """Which run this was, in every row: a table that is sorted or cut keeps it."""
+    options = {name: value for name, value in header["options"].items() if value}
+    parts = (header["tool"], header["version"], header["verb"], json.dumps(options))
+    digest = f"journal {header['journal_sha256']}"
+    return f"{' '.join(map(str, parts))}, clock {header['at']}, {digest}"
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    error = record.get("error") or {}
+    return {
+        **record,
+        "errors": _codes(record, "error"),
+        "warnings": _codes(record, "warning"),
+        "error": error.get("code"),
+        "message": error.get("message"),
+    }
+
+
+def _codes(record: Mapping[str, Any], severity: str) -> str:
+    found = record["findings"]
+    return " ".join(dict.fromkeys(one["code"] for one in found if one["severity"] == severity))
+
+
+def _safe(value: object) -> str:
+    """A field that no spreadsheet computes: an apostrophe in front of what looks like a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    return printable(f"'{text}" if text.startswith(FORMULA) else text)

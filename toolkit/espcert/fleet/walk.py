@@ -1,0 +1,148 @@
+"""Look through directories for images: by content and not by name, each directory once."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from espcert.files import reason_of
+from espcert.fleet.storage import version_of
+
+HIDDEN: Final = "hidden"
+OUTPUT: Final = "output"
+JOURNAL: Final = "journal"
+KEYS: Final = "keys"
+TOO_LARGE: Final = "too-large"
+LOOP: Final = "loop"
+NOT_REGULAR: Final = "not-regular"
+DANGLING: Final = "dangling-link"
+
+Identity = tuple[int, int]
+"""Device and inode: what tells one file from another."""
+
+
+class Found(NamedTuple):
+    """A file, what it is by its metadata, and why it cannot be read, where that is known."""
+
+    path: str
+    size: int | None
+    version: str | None
+    inode: Identity | None
+    problem: str | None = None
+
+
+@dataclass
+class Walk:
+    """What is left out when directories are looked through, and how much was.
+
+    `avoided` are files and directories by their identity, with the reason; `skipped` counts by
+    reason. `key_directory` is one whose files with the suffix .hex are keys.
+    """
+
+    max_size: int
+    avoided: dict[Identity, str] = field(default_factory=dict)
+    key_directory: Identity | None = None
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def below(self, root: str) -> Iterator[Found]:
+        """The regular files below a directory, links followed; a directory is seen only once.
+
+        Directories that are links come last, so that a file is found by its shortest way.
+        """
+        seen: set[Identity] = set()
+        directories, links = [root], list[str]()
+        while directories or links:
+            folder = directories.pop() if directories else links.pop(0)
+            status = _status(folder)
+            identity = None if status is None else _identity(status)
+            if identity is None or identity in seen:
+                self.skipped[LOOP if identity else DANGLING] += 1
+                continue
+            seen.add(identity)
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        kind = self._kind(entry, identity)
+                        if kind == "directory":
+                            (links if entry.is_symlink() else directories).append(entry.path)
+                        elif kind == "file":
+                            yield from self._file(entry)
+            except OSError as error:
+                yield Found(folder, None, None, None, reason_of(error))
+
+    def _kind(self, entry: os.DirEntry[str], parent: Identity) -> str:
+        """`directory`, `file`, or nothing where the entry is skipped."""
+        if entry.name.startswith("."):
+            self.skipped[HIDDEN] += 1
+            return ""
+        if parent == self.key_directory and entry.name.endswith(".hex"):
+            self.skipped[KEYS] += 1
+            return ""
+        if not _is_directory(entry):
+            return "file"
+        return "" if self._avoids(entry) else "directory"
+
+    def _avoids(self, entry: os.DirEntry[str]) -> bool:
+        status = _status(entry.path)
+        reason = None if status is None else self.avoided.get(_identity(status))
+        if reason is not None:
+            self.skipped[reason] += 1
+        return reason is not None
+
+    def _file(self, entry: os.DirEntry[str]) -> Iterator[Found]:
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            self.skipped[DANGLING] += 1
+            return
+        except OSError as error:
+            if entry.is_symlink():
+                self.skipped[LOOP] += 1
+                return
+            yield Found(entry.path, None, None, None, reason_of(error))
+            return
+        reason = self._reason(status)
+        if reason is None:
+            yield found(entry.path, status)
+        else:
+            self.skipped[reason] += 1
+
+    def _reason(self, status: os.stat_result) -> str | None:
+        if not stat.S_ISREG(status.st_mode):
+            return NOT_REGULAR
+        if status.st_size > self.max_size:
+            return TOO_LARGE
+        return self.avoided.get(_identity(status)) if self.avoided else None
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def found(path: str, status: os.stat_result) -> Found:
+    """A file by what the system says of it."""
+    return Found(path, status.st_size, version_of(status), _identity(status))
+
+
+def identities(paths: Collection[str], reason: str) -> dict[Identity, str]:
+    """Files and directories that are there, by identity, to be avoided for a reason."""
+    known = (_status(path) for path in paths)
+    return {_identity(status): reason for status in known if status is not None}
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116 - of a million paths
+    except (OSError, ValueError):
+        return None
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino

@@ -1,0 +1,307 @@
+"""One image of a fleet: from its path to its record, in whatever process that happens."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from espcert import (
+    detection,
+    files,
+    flash_encryption,
+    migration,
+    nvs_encryption,
+    opening,
+    verification,
+)
+from espcert.catalogue import ERROR
+from espcert.efuse import load as load_efuse
+from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
+from espcert.findings import SEVERITIES, Finding
+from espcert.fleet import identity, storage
+from espcert.fleet.task import AUDIT, Source, Task
+from espcert.image import Image
+from espcert.keys import load_hmac_key
+from espcert.opening import Opening
+from espcert.text import printable
+from espcert.verification import Means
+from espcert_formats.checksum import sha256
+
+Record = dict[str, Any]
+
+EXIT_BUG: Final = 70
+DONE, FAILED, SKIPPED = "done", "failed", "skipped"
+
+MAX_KEY_FILE: Final = 1 << 20
+"""Bytes of the largest certificate, key or password file."""
+
+_SQLITE: Final = b"SQLite format 3\0"
+_PEM: Final = b"-----BEGIN "
+
+_UNREAD: Final[Record] = {
+    "container": None,
+    "layout": None,
+    "key": None,
+    "revision": None,
+    "label": None,
+    "chip_family": None,
+    "partition": None,
+    "evidence": [],
+    "verdict": None,
+    "proven": None,
+    "findings": [],
+}
+_UNWRITTEN: Final[Record] = {
+    "output": None,
+    "items": [],
+    "changes": [],
+    "partition_table": None,
+    "flash_command": None,
+}
+
+
+def run_batch(batch: Sequence[Source], task: Task) -> list[Record | None]:
+    """The records of some images, in their order; None where there is one already.
+
+    No image stops the others. Running a batch again gives the same records and outputs.
+    """
+    return [process(source, task) for source in batch]
+
+
+def process(source: Source, task: Task) -> Record | None:
+    """The record of one image; None where its bytes are those of which there is one."""
+    begin = time.perf_counter()
+    record = _blank(source, task)
+    try:
+        if not _work(source, task, record):
+            return None
+    except EspcertError as error:
+        _fail(record, error.code, error.message, error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a record, not a crash
+        _fail(record, "bug", _bug(error), EXIT_BUG)
+    record["duration_ms"] = round((time.perf_counter() - begin) * 1000, 3)
+    return record
+
+
+def died(source: Source, task: Task) -> Record:
+    """The record of an image on which one worker after the other has died."""
+    record = _blank(source, task)
+    text = "its worker was ended by the system: out of memory, or a crash; again each time"
+    _fail(record, "worker-died", text, EXIT_BUG)
+    return record
+
+
+def _blank(source: Source, task: Task) -> Record:
+    head = {"schema": 1, "source": source.path, "id": source.id, "status": DONE, "exit_code": 0}
+    ends = {"input_sha256": None, "output_sha256": None, "input_size": None, "input_version": None}
+    written = {} if task.verb == AUDIT else _UNWRITTEN
+    return head | _UNREAD | written | ends | identity.NOBODY | {"duration_ms": 0.0}
+
+
+def _fail(record: Record, code: str, message: str, exit_code: int) -> None:
+    record["status"] = FAILED
+    record["exit_code"] = exit_code
+    record["error"] = {"code": code, "message": printable(message)}
+
+
+def _bug(error: Exception) -> str:
+    """What kind of error it was and where it arose; never a value, which may be a secret."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(where.filename).name}:{where.lineno}"
+    return f"internal error ({type(error).__name__} at {place}): this is a bug in espcert"
+
+
+def _work(source: Source, task: Task, record: Record) -> bool:
+    """Fill in the record. False where its bytes are known and nothing is to be done."""
+    if source.problem is not None:
+        raise FileError("read-failed", f"{source.path}: cannot be read: {source.problem}")
+    given = _opening(source, task)
+    if storage.is_directory(source.path):
+        image, digest = _of_pem(source, given, record)
+    else:
+        stored = storage.read(source.path, task.max_size)
+        digest = sha256(stored.data)
+        record["input_size"], record["input_version"] = len(stored.data), stored.version
+        skipped = None if source.named else _not_meant(stored.data)
+        if skipped is not None:
+            record |= {"status": SKIPPED, "reason_code": skipped, "input_sha256": digest}
+            return True
+        image = opening.open_bytes(stored.data, source.path, given)
+    if digest == source.known:
+        return False
+    record["input_sha256"] = digest
+    reading = detection.detect(image)
+    record |= detection.to_json(reading)
+    reading.require()
+    _judge(reading, source, task, record)
+    return True
+
+
+def _of_pem(source: Source, given: Opening, record: Record) -> tuple[Image, str]:
+    """A directory that a manifest names, with the digest of the material in it."""
+    record["input_size"], record["input_version"] = storage.status_of(source.path)
+    image = opening.open_image(source.path, given)
+    assert image.contents is not None
+    return image, sha256(b"".join(item.data for item in image.contents.items))
+
+
+def _not_meant(data: bytes) -> str | None:
+    """Why a file that was found in a directory is no image; None where it may be one."""
+    if data.startswith(_SQLITE):
+        return "journal"
+    text = data.lstrip()[: len(_PEM)] == _PEM or opening.is_csv(data)
+    return "text" if text else None
+
+
+def _judge(reading: detection.Reading, source: Source, task: Task, record: Record) -> None:
+    given = _means(source, task)
+    context = given.context(reading)
+    soon = [] if task.expires_within is None else [*identity.expiry(context, task.expires_within)]
+    if task.verb == AUDIT:
+        found = _sorted([*verification.findings(reading, given), *soon])
+        judged = verification.verdict(found, strict=task.strict, proof=task.require_proof)
+        record |= verification.to_json(reading, found, judged)
+        record |= identity.describe(context, found)
+        record["exit_code"] = 1 if judged == ERROR else 0
+    else:
+        record |= identity.describe(context, _migrate(reading, source, task, given, soon, record))
+
+
+def _sorted(found: Iterable[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _migrate(
+    reading: detection.Reading,
+    source: Source,
+    task: Task,
+    given: Means,
+    soon: list[Finding],
+    record: Record,
+) -> Sequence[Finding]:
+    """Migrate, write, and fill in the record; what was found of the keys."""
+    options = migration.Options(
+        task.size,
+        task.integrity,
+        frozenset(task.accept),
+        means=given,
+        partition_only=task.partition_only,
+        encrypted=task.encrypted,
+    )
+    result = migration.migrate(reading, options)
+    written = None if result.file is None else _write(source, result.file, task)
+    record |= migration.to_json(result, written)
+    found = _sorted([*result.findings, *soon])
+    record["findings"] = [finding.to_json() for finding in found]
+    record["verdict"] = verification.verdict(found)
+    if result.contents is not None and written is not None:
+        shown = [*result.findings, *result.proven]
+        record["proven"] = verification.is_proven(result.contents, shown)
+    else:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in result.blocking))
+        _fail(record, "refused", f"refused, nothing written: {codes}", EspcertError.exit_code)
+    return result.proven
+
+
+def _write(source: Source, data: bytes, task: Task) -> str:
+    assert source.output is not None
+    files.refuse_input_as_output([source.path], Path(source.output))
+    storage.write(source.output, data, force=task.force, ours=source.ours, mark=task.mark)
+    return source.output
+
+
+# --- What images are opened and proven with ------------------------------------------------------
+
+
+def _opening(source: Source, task: Task) -> Opening:
+    """How one image is read, with the keys of its module."""
+    flash = keys = None
+    if source.flash_encryption_key is not None:
+        chip = source.chip or task.chip
+        scheme = flash_encryption.ESP32 if chip == "esp32" else flash_encryption.XTS
+        name = source.flash_encryption_key
+        flash = flash_encryption.load(name, scheme, None, source.flash_address)
+    if source.nvs_keys is not None:
+        keys = nvs_encryption.load_keys(source.nvs_keys)
+    names = (source.flash_encryption_key, source.nvs_keys)
+    return Opening(
+        source.label or task.label,
+        task.table_offset,
+        flash_encryption=flash,
+        nvs_keys=keys,
+        key_files=tuple(name for name in names if name is not None),
+    )
+
+
+def _means(source: Source, task: Task) -> Means:
+    """The means of one image: those of the fleet, and the module's own keys."""
+    chip = source.chip or task.chip
+    return verification.means(
+        hmac_key=_hmac_key(source, task.hmac_keys),
+        efuse=None if source.efuse is None else load_efuse(source.efuse, chip),
+        at=task.at,
+        chip=chip,
+        firmware=task.firmware,
+        **_shared(task.ca, task.signing_key, task.key_password),
+    )
+
+
+@lru_cache(maxsize=4)
+def _shared(
+    ca: tuple[str, ...], signing_key: str | None, key_password: str | None
+) -> dict[str, Any]:
+    """The contents of the files that serve the whole fleet, read once in a process."""
+    return {
+        "ca": [read_key_file(name) for name in ca] or None,
+        "signing_key": None if signing_key is None else read_key_file(signing_key),
+        "key_password": None if key_password is None else read_password(key_password),
+    }
+
+
+def read_key_file(name: str) -> bytes:
+    """The bytes of a certificate, key or password file. Raises UsageError, FileError."""
+    try:
+        return files.read_image(name, MAX_KEY_FILE)
+    except UnreadableError as error:
+        raise UsageError(error.code, f"{name}: over 1 MiB, too large") from error
+
+
+def read_password(name: str) -> bytes:
+    """The first line of a file, without its line break. Raises UsageError where it is empty."""
+    password = read_key_file(name).split(b"\n", 1)[0].rstrip(b"\r")
+    if not password:
+        raise UsageError("no-password", f"{name}: its first line is empty")
+    return password
+
+
+def _hmac_key(source: Source, directory: str | None) -> bytes | None:
+    if source.hmac_key is not None:
+        return load_hmac_key(source.hmac_key)
+    if directory is None:
+        return None
+    stem = Path(source.path).stem
+    found = [path for path in key_paths(directory, stem) if os.path.lexists(path)]
+    keys = [load_hmac_key(path) for path in found]
+    if len(set(keys)) > 1:
+        raise UsageError("two-hmac-keys", f"{found[0]} and {found[1]} hold different keys")
+    return keys[0] if keys else None
+
+
+def key_paths(directory: str, stem: str) -> list[str]:
+    """Where the HMAC key of an image may lie: its own name with another suffix."""
+    return [os.path.join(directory, stem + suffix) for suffix in (".bin", ".hex")]  # noqa: PTH118
+
+
+def check(task: Task) -> None:
+    """Raise UsageError or FileError for what would fail with every image."""
+    verification.means(
+        at=task.at,
+        chip=task.chip,
+        firmware=task.firmware,
+        **_shared(task.ca, task.signing_key, task.key_password),
+    )
