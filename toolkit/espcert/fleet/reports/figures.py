@@ -31,8 +31,8 @@ _NO_EXPIRY_YEAR: Final = 9999
 _YEARS_BACK: Final = 5
 _YEARS_AHEAD: Final = 50
 _MOST_BUCKETS: Final = 16
-_STEPS: Final = (1, 3, 12, 24, 60, 120)
-"""Months that one bar of the expiry chart may span."""
+_STEPS: Final = (1, 3, 12, 24, 60)
+"""Months that one bar of the expiry chart may span; the longest fits whatever lies between."""
 
 
 def state_of(record: Record) -> str:
@@ -208,9 +208,7 @@ class Figures:
         for (month, judged), count in self.months.items():
             clamped[min(max(month, low), high), judged] += count
         first, last = min(clamped)[0], max(clamped)[0]
-        step = next(
-            step for step in _STEPS if last // step - first // step < _MOST_BUCKETS or step == 120
-        )
+        step = next(step for step in _STEPS if last // step - first // step < _MOST_BUCKETS)
         edges = (min(self.months)[0] < low, max(self.months)[0] > high)
         return list(_buckets(clamped, step, first // step, last // step, edges))
 
@@ -224,9 +222,9 @@ def _buckets(
     for number, counts in sums.items():
         name = _period_name(number * step, step)
         if number == first and edges[0]:
-            name = f"{name} and before"
+            name = f"{name.split()[-1]} and before"
         if number == last and edges[1]:
-            name = f"{name} and later"
+            name = f"{name.split()[0]} and later"
         yield Period(name, counts)
 
 

@@ -18,7 +18,21 @@
     getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   // Nothing draws no bar; whatever there is draws one that can be seen.
   const valueOf = (cell) => Number(cell.dataset.value) || null;
-  const labelOf = (row) => row.querySelector("th").textContent.trim();
+  const WIDEST_LABEL = 20;
+
+  // The name of a row, in lines that leave the bars their room.
+  function labelOf(row) {
+    const lines = [""];
+    for (const word of row.querySelector("th").textContent.trim().split(/\s+/)) {
+      const longer = `${lines.at(-1)} ${word}`.trim();
+      if (longer.length <= WIDEST_LABEL || !lines.at(-1)) {
+        lines[lines.length - 1] = longer;
+      } else {
+        lines.push(word);
+      }
+    }
+    return lines;
+  }
 
   // A line of white between neighbours keeps colours apart that some people see as one.
   const bars = (label, data, names) => ({
