@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from espcert.catalogue import ERROR as SEVERE
@@ -70,6 +71,7 @@ class Columns:
             name: []
             for name in (
                 "rank",
+                "id",
                 "source",
                 "state",
                 "layout",
@@ -93,6 +95,7 @@ class Columns:
         row = {
             "rank": rank,
             "source": printable(record["source"]),
+            "id": _own_id(record),
             "state": wording.STATES.index(figures.state_of(record)),
             "layout": self.layouts(figures.layout_of(record)),
             "key": self.keys(figures.key_of(record)),
@@ -115,6 +118,12 @@ class Columns:
         if self.open:
             self.lines.append(pack(self.open))
             self.open = []
+
+
+def _own_id(record: Record) -> str:
+    """The id of a module where it is not the name of its file, else nothing."""
+    name = str(record.get("id") or "")
+    return "" if PurePosixPath(record["source"]).stem == name else printable(name)
 
 
 def _details(

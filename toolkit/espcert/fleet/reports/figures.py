@@ -85,7 +85,7 @@ class Group:
     @property
     def asks(self) -> bool:
         """Whether somebody has to do something."""
-        return self.severity != INFO and self.hint != NOTHING_TO_DO
+        return self.severity != INFO and not self.hint.startswith(NOTHING_TO_DO)
 
 
 class Clock(NamedTuple):

@@ -174,6 +174,7 @@
       return {
         place,
         source,
+        id: columns.id[place],
         rank: columns.rank[place],
         state: columns.state[place],
         layout: names.layouts[columns.layout[place]],
@@ -189,7 +190,7 @@
   }
 
   const haystack = (row) =>
-    (row.text ??= `${row.source}\n${row.subject}\n${row.serial}`.toLowerCase());
+    (row.text ??= `${row.source}\n${row.id}\n${row.subject}\n${row.serial}`.toLowerCase());
 
   function expiryOf(row, { at, soon }) {
     if (!row.expires) {
@@ -345,6 +346,7 @@
       const row = rows[current];
       if (row) {
         await table.scrollToRow(row, "nearest", false);
+        await new Promise(requestAnimationFrame);
         row.getElement().querySelector(".open").focus({ preventScroll: true });
       }
     };
@@ -403,7 +405,7 @@
       element("p", { className: "what" }, badge(severity), " ", wrapped("bdi", "", message)),
       element("p", { className: "where" }, wrapped("code", "", code), where ? ` · ${where}` : ""),
     ];
-    if (hint !== "nothing to do") {
+    if (!/^nothing to do\b/.test(hint)) {
       parts.push(element("p", { className: "do" }, ...prose(sentence(hint))));
     }
     return element("li", { className: severity }, ...parts);
@@ -521,7 +523,7 @@
   async function start() {
     drawAll();
     const packed = byId("rows");
-    byId("loading").hidden = false;
+    byId("loading").textContent = "Unpacking the modules…";
     try {
       build(await unpack(packed.textContent), clockOf(packed.dataset));
     } catch (error) {
