@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from tests.bench import calls, commands, memory
+from tests.bench import calls, commands, memory, report_page
 from tests.bench.table import Table
 
 LIBRARIES: Final = ("espcert", "typer", "cryptography", "kaitaistruct")
@@ -54,6 +54,7 @@ def tables(official: Path, rounds: int, turns: int) -> Iterator[Table]:
     batches = BATCHES_A_ROUND * rounds
     yield calls.calls_table(calls.measure(batches), batches)
     yield memory.memory_table(memory.measure(turns))
+    yield report_page.page_table(report_page.measure())
 
 
 def document(command: str, known: list[tuple[str, str]], shown: list[Table]) -> str:
