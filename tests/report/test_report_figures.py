@@ -71,8 +71,10 @@ def test_findings_count_modules_and_not_occurrences(example: Fleet) -> None:
 
 def test_what_to_do_is_sorted_by_severity_then_frequency(example: Fleet) -> None:
     groups = counted(example).sorted_groups
-    places = [(("error", "warning", "info").index(g.severity), -g.modules) for g in groups]
+    severities = ("error", "warning", "info")
+    places = [(severities.index(g.severity), not g.across, -g.modules) for g in groups]
     assert places == sorted(places)
+    assert groups[0].code == "shared-private-key"
     assert any(group.asks for group in groups)
     assert not any(group.asks for group in groups if group.severity == "info")
 

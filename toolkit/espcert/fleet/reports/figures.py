@@ -78,9 +78,9 @@ class Group:
     findings: int = 0
 
     @property
-    def order(self) -> tuple[int, int, str]:
-        """Worst first, then most frequent, then by code."""
-        return SEVERITIES.index(self.severity), -self.modules, self.code
+    def order(self) -> tuple[int, bool, int, str]:
+        """Worst first: what modules share before what each has alone; then the most frequent."""
+        return SEVERITIES.index(self.severity), not self.across, -self.modules, self.code
 
     @property
     def asks(self) -> bool:

@@ -38,13 +38,13 @@ SCRIPTS: Final = (STATIC / "chart.min.js", STATIC / "tabulator.min.js", TEMPLATE
 STYLES: Final = (STATIC / "tabulator.min.css", TEMPLATES / "page.css")
 LICENCES: Final = tuple(sorted(STATIC.glob("*.LICENSE")))
 
-MAX_STEPS: Final = 6
-"""What to do next: more than this nobody does next."""
-MAX_SHARED: Final = 100
-"""Findings between modules that the page lists; the rest are counted."""
-MAX_SOURCES: Final = 8
-"""Modules that one of them names."""
-CHART_BARS: Final = 12
+_LIMITS: Final[dict[str, Any]] = {
+    "max_steps": 6,
+    "chart_bars": 12,
+    "max_shared": 100,
+    "max_sources": 8,
+}
+"""How many things to do next, bars of findings, findings between modules, and modules of one."""
 
 _SOURCE_MAP: Final = re.compile(r"\n(//|/\*)# sourceMappingURL=[^\n]*\n?$")
 
@@ -70,31 +70,29 @@ def page(
     words = wording.STATE_WORDS["migrate" if header.get("verb") == "migrate" else "audit"]
     counted = figures.count(header, report.across, report.records())
     rows = embedding.embed(report.records, report.across, counted, words, limit)
-    return (
-        environment.get_template("page.html.j2")
-        .render(
-            **_assets(),
-            header=header,
-            facts=list(_facts(header)),
-            figures=counted,
-            words=words,
-            meanings=wording.STATE_MEANINGS,
-            states=[state for state in reversed(wording.STATES) if counted.states[state]],
-            bar=list(_bar(counted)),
-            steps=[group for group in counted.sorted_groups if group.asks],
-            max_steps=MAX_STEPS,
-            chart_bars=CHART_BARS,
-            severities=(SEVERE, WARNS),
-            shared=sorted(report.across, key=lambda finding: -finding["count"]),
-            max_shared=MAX_SHARED,
-            max_sources=MAX_SOURCES,
-            old_layouts=_old_layouts(counted),
-            key_words={**KEY_WORDS, figures.NOT_READ: "image not read"},
-            rows=rows,
-            full_report=full_report,
-        )
-        .encode("utf-8")
+    told = _assets() | _LIMITS | _pictures(counted) | {"header": header, "words": words}
+    text = environment.get_template("page.html.j2").render(
+        told,
+        facts=list(_facts(header)),
+        meanings=wording.STATE_MEANINGS,
+        shared=sorted(report.across, key=lambda finding: -finding["count"]),
+        rows=rows,
+        full_report=full_report,
     )
+    return text.encode("utf-8")
+
+
+def _pictures(counted: Figures) -> dict[str, Any]:
+    """What the first screen and the charts show."""
+    return {
+        "figures": counted,
+        "states": [state for state in reversed(wording.STATES) if counted.states[state]],
+        "bar": list(_bar(counted)),
+        "steps": [group for group in counted.sorted_groups if group.asks],
+        "severities": (SEVERE, WARNS),
+        "old_layouts": _old_layouts(counted),
+        "key_words": {**KEY_WORDS, figures.NOT_READ: "image not read"},
+    }
 
 
 def _environment() -> jinja2.Environment:
@@ -143,7 +141,7 @@ def _sentence(text: str) -> str:
 
 
 @functools.cache
-def _assets() -> Mapping[str, Any]:
+def _assets() -> dict[str, Any]:
     """Scripts, styles and the policy that allows them, and nothing else."""
     from markupsafe import Markup, escape
 
