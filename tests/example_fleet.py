@@ -26,7 +26,13 @@ HEADER: Final[Record] = {
     "tool": "espcert",
     "version": espcert.__version__,
     "verb": "audit",
-    "options": {"strict": False, "ca": "factory-ca.pem", "expires_within": 180},
+    "options": {
+        "strict": False,
+        "ca": ["factory-ca.pem"],
+        "expires_within": 180,
+        "sources": ["line-2"],
+        "redact": True,
+    },
     "at": "2026-03-02T08:00:00Z",
     "started": "2026-03-02T08:00:03Z",
     "finished": "2026-03-02T08:02:41Z",
@@ -107,10 +113,10 @@ def module(number: int, chance: random.Random) -> Record:
     return record
 
 
-def shared(code: str, rows: list[Record], hint: str, severity: str = "error") -> Record:
+def shared(code: str, rows: list[Record], what: str, hint: str, severity: str = "error") -> Record:
     """A finding between modules."""
     sources = [row["source"] for row in rows]
-    text = f"{len(sources)} modules have it in common"
+    text = f"{len(sources)} modules {what}"
     return {
         "code": code, "severity": severity, "message": text, "sources": sources[:1000],
         "count": len(sources), "hint": hint,
@@ -122,10 +128,17 @@ def fleet(size: int, seed: int = 1) -> Fleet:
     chance = random.Random(seed)
     rows = [module(number, chance) for number in range(1, size + 1)]
     same_key = shared(
-        "shared-private-key", rows[9:13], "revoke the certificates; provision all but one anew"
+        "shared-private-key",
+        rows[9:13],
+        "have the same private key",
+        "revoke the certificates; provision all but one anew",
     )
     same_serial = shared(
-        "shared-serial", rows[40:42], "find out which certificate is right", "warning"
+        "shared-serial",
+        rows[40:42],
+        "have certificates with one serial number",
+        "find out which certificate is right",
+        "warning",
     )
     made = Fleet(rows, [same_key, same_serial] if size > 50 else [])
     made.header["total"] = size

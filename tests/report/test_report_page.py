@@ -110,7 +110,7 @@ def test_the_page_refers_to_nothing_outside(example: str) -> None:
 def test_the_page_says_what_it_was_made_of(example: str) -> None:
     text = " ".join("".join(Elements(example).text).split())
     for told in ("espcert 0.1.0, espcert fleet audit", "2026-03-02T08:00:00Z", "3f" * 32,
-                 "--ca factory-ca.pem, --expires-within 180", "12 hidden, 1 too-large",
+                 "--ca factory-ca.pem, --expires-within 180, --redact", "12 hidden, 1 too-large",
                  "all.jsonl", "Permission is hereby granted"):  # fmt: skip
         assert told in text
 
@@ -129,7 +129,7 @@ def spoilt(text: str) -> Fleet:
         ]
         if "error" in record:
             record["error"] = {"code": record["error"]["code"], "message": text}
-    made.across = [shared("shared-serial", made.rows[:2], "look")]
+    made.across = [shared("shared-serial", made.rows[:2], "share", "look")]
     made.across[0]["message"] = text
     made.header["options"] = {"label": text}
     return made
@@ -188,6 +188,32 @@ def test_a_migration_says_so() -> None:
     assert "modules are migrated." in " ".join(text.split())
     assert "Refused" in text
     assert "Not sound" not in text
+
+
+def test_files_that_were_left_out_are_no_modules() -> None:
+    made = fleet(20)
+    blank = dict.fromkeys(("layout", "key", "verdict", "not_after"))
+    made.rows.append(
+        {"source": "zzz.pem", "id": "zzz", "status": "skipped", "exit_code": 0} | blank
+    )
+    text = " ".join(page(made).split())
+    assert "of 20 modules" in text
+    assert '<strong data-state="skipped" data-value="1">1</strong>' in text
+    assert 'id="cut"' not in text
+
+
+def test_groups_that_are_not_listed_are_counted() -> None:
+    made = fleet(60)
+    made.header["across"] = {"shared-private-key": 1, "shared-serial": 1234}
+    assert "1,233 more such groups are not listed here; all are in all.jsonl." in page(made)
+
+
+def test_long_options_are_cut() -> None:
+    made = fleet(1)
+    made.header["options"] = {"sources": [f"dump-{n}.bin" for n in range(5000)], "size": 0}
+    text = page(made)
+    assert "dump-9.bin and 4,990 more" in text
+    assert "--size 0" in text
 
 
 def test_writing_refuses_what_is_there(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ MAX_PARTNERS: Final = 20
 _FACTS: Final = ("id", "label", "revision", "chip_family", "output")
 _RANKS: Final = (
     (wording.ERROR, wording.FAILED, wording.UNREADABLE),
-    (wording.WARNING, wording.SKIPPED, wording.OK),
+    (wording.WARNING, wording.OK, wording.SKIPPED),
 )
 
 

@@ -122,7 +122,10 @@ class Period(NamedTuple):
 
 @dataclass(slots=True)
 class Figures:
-    """Counts over all records. `layouts` and `keys` are by (name, state)."""
+    """Counts over all records. `layouts` and `keys` are by (name, state).
+
+    Files that were left out are no modules: they are among the `states`, and in nothing else.
+    """
 
     clock: Clock
     total: int = 0
@@ -141,6 +144,11 @@ class Figures:
         return self.states[OK] + self.states[WARNING]
 
     @property
+    def listed(self) -> int:
+        """All records: modules, and files that were left out."""
+        return self.total + self.states[SKIPPED]
+
+    @property
     def sorted_groups(self) -> list[Group]:
         """All codes, worst and most frequent first."""
         return sorted(self.groups.values(), key=lambda group: group.order)
@@ -155,10 +163,12 @@ class Figures:
         )
 
     def add(self, record: Record) -> None:
-        """Count one module."""
+        """Count one module, or a file that was left out."""
         state = state_of(record)
-        self.total += 1
         self.states[state] += 1
+        if state == SKIPPED:
+            return
+        self.total += 1
         self.layouts[layout_of(record), state] += 1
         self.keys[key_of(record), state] += 1
         self._add_expiry(record.get("not_after"))
@@ -172,7 +182,7 @@ class Figures:
         code = finding["code"]
         if code not in self.groups:
             hint = finding.get("hint") or NOTHING_TO_DO
-            meaning = _ACROSS.get(code) or finding["message"]
+            meaning = CATALOGUE[code].meaning if code in CATALOGUE else finding["message"]
             self.groups[code] = Group(code, finding["severity"], meaning, hint, across=True)
         self.groups[code].findings += 1
         self.groups[code].modules += finding["count"]
@@ -235,15 +245,6 @@ def _period_name(month: int, step: int) -> str:
     if step == 3:
         return f"{year} Q{rest // 3 + 1}"
     return str(year) if step == 12 else f"{year} to {year + step // 12 - 1}"
-
-
-_ACROSS: Final = {
-    "shared-private-key": "Several modules hold the same private key.",
-    "shared-ds-block": "Several modules hold the same DS block.",
-    "shared-hmac-key-id": "Several modules hold the same ciphertext under the same HMAC key id.",
-    "shared-serial": "Several certificates have the same serial number.",
-    "shared-device-cert": "Several modules hold the same device certificate.",
-}
 
 
 def _meaning(code: str) -> str:

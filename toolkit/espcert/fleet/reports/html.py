@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,6 +36,15 @@ STATIC: Final = HERE / "static"
 SCRIPTS: Final = (STATIC / "chart.min.js", STATIC / "tabulator.min.js", TEMPLATES / "page.js")
 STYLES: Final = (STATIC / "tabulator.min.css", TEMPLATES / "page.css")
 LICENCES: Final = tuple(sorted(STATIC.glob("*.LICENSE")))
+
+_JUDGED: Final = tuple(state for state in reversed(wording.STATES) if state != wording.SKIPPED)
+"""What can be said of a module that was looked at, the best first."""
+
+_PLACES: Final = ("sources", "directory")
+"""Options of a run that are no options of the command line."""
+
+_FEW: Final = 10
+"""Values of one option that are shown."""
 
 _LIMITS: Final[dict[str, Any]] = {
     "max_steps": 6,
@@ -67,15 +75,17 @@ def page(
     """The page, UTF-8, with at most `limit` rows. Raises UsageError where Jinja2 is missing."""
     environment = _environment()
     header = report.header
-    words = wording.STATE_WORDS["migrate" if header.get("verb") == "migrate" else "audit"]
+    migrates = header["verb"] == "migrate"
+    words = wording.STATE_WORDS["migrate" if migrates else "audit"]
     counted = figures.count(header, report.across, report.records())
     rows = embedding.embed(report.records, report.across, counted, words, limit)
     told = _assets() | _LIMITS | _pictures(counted) | {"header": header, "words": words}
     text = environment.get_template("page.html.j2").render(
         told,
         facts=list(_facts(header)),
-        meanings=wording.STATE_MEANINGS,
+        meanings=wording.MIGRATED_MEANINGS if migrates else wording.STATE_MEANINGS,
         shared=sorted(report.across, key=lambda finding: -finding["count"]),
+        groups=max(len(report.across), sum((header.get("across") or {}).values())),
         rows=rows,
         full_report=full_report,
     )
@@ -86,7 +96,7 @@ def _pictures(counted: Figures) -> dict[str, Any]:
     """What the first screen and the charts show."""
     return {
         "figures": counted,
-        "states": [state for state in reversed(wording.STATES) if counted.states[state]],
+        "states": [state for state in _JUDGED if counted.states[state]],
         "bar": list(_bar(counted)),
         "steps": [group for group in counted.sorted_groups if group.asks],
         "severities": (SEVERE, WARNS),
@@ -178,7 +188,7 @@ def _digest(text: str) -> str:
 def _bar(counted: Figures) -> Iterator[tuple[str, float, float]]:
     """The bar of the first screen: (state, start, width) in percent, the best first."""
     start = 0.0
-    for state in reversed(wording.STATES):
+    for state in _JUDGED:
         width = 100 * counted.states[state] / max(counted.total, 1)
         if width:
             yield state, round(start, 3), round(width, 3)
@@ -201,22 +211,32 @@ def _facts(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, key in (("Started", "started"), ("Finished", "finished")):
         if header.get(key):
             yield name, str(header[key])
-    digest = header.get("journal_sha256")
-    yield "Journal, SHA-256", digest or "no journal was kept"
-    yield "Options", _options(header.get("options") or {}) or "none"
+    yield "Journal, SHA-256", header.get("journal_sha256") or "no journal was kept"
+    options = header.get("options") or {}
+    for name in _PLACES:
+        if options.get(name):
+            yield name.capitalize(), _value(options[name])
+    given = {name: value for name, value in options.items() if name not in _PLACES}
+    yield "Options", ", ".join(_options(given)) or "none"
     left_out = header.get("skipped") or {}
     if left_out:
         counts = ", ".join(f"{number:,} {reason}" for reason, number in sorted(left_out.items()))
         yield "Files left out", counts
 
 
-def _options(options: Mapping[str, Any]) -> str:
+def _options(options: Mapping[str, Any]) -> Iterator[str]:
     """The options that were given, as on the command line."""
-    shown = []
     for name, value in sorted(options.items()):
         flag = f"--{name.replace('_', '-')}"
         if value is True:
-            shown.append(flag)
-        elif value not in (None, False, [], ""):
-            shown.append(f"{flag} {value if isinstance(value, str) else json.dumps(value)}")
-    return ", ".join(shown)
+            yield flag
+        elif value is not None and value is not False and value not in ([], ""):
+            yield f"{flag} {_value(value)}"
+
+
+def _value(value: object) -> str:
+    """What an option was given, in few words."""
+    if not isinstance(value, list):
+        return str(value)
+    rest = f" and {len(value) - _FEW:,} more" if len(value) > _FEW else ""
+    return ", ".join(map(str, value[:_FEW])) + rest

@@ -10,8 +10,8 @@ UNREADABLE: Final = "unreadable"
 WARNING: Final = "warning"
 SKIPPED: Final = "skipped"
 OK: Final = "ok"
-STATES: Final = (ERROR, FAILED, UNREADABLE, WARNING, SKIPPED, OK)
-"""What can be said of a module, worst first."""
+STATES: Final = (ERROR, FAILED, UNREADABLE, WARNING, OK, SKIPPED)
+"""What can be said of a module, worst first; and of a file that is none."""
 
 STATE_WORDS: Final = {
     "audit": {
@@ -20,7 +20,7 @@ STATE_WORDS: Final = {
         ERROR: "Not sound",
         UNREADABLE: "Not readable",
         FAILED: "Not examined",
-        SKIPPED: "Skipped",
+        SKIPPED: "Left out",
     },
     "migrate": {
         OK: "Migrated",
@@ -28,7 +28,7 @@ STATE_WORDS: Final = {
         ERROR: "Refused",
         UNREADABLE: "Not readable",
         FAILED: "Not examined",
-        SKIPPED: "Skipped",
+        SKIPPED: "Left out",
     },
 }
 STATE_MEANINGS: Final = {
@@ -37,7 +37,7 @@ STATE_MEANINGS: Final = {
     ERROR: "something does not work",
     UNREADABLE: "no known layout",
     FAILED: "the file or the work on it failed",
-    SKIPPED: "left out on purpose",
+    SKIPPED: "files that are no images",
 }
 
 
@@ -90,6 +90,11 @@ TROUBLES: Final = {
     "write-failed": Trouble(
         "The output could not be written.", "make room or mend access, then run again"
     ),
+}
+MIGRATED_MEANINGS: Final = STATE_MEANINGS | {
+    OK: "written and read back",
+    WARNING: "written; somebody should look",
+    ERROR: "nothing was written",
 }
 UNEXPLAINED: Final = Trouble(
     "The module could not be examined.", "look at the message in its row, then run again"

@@ -206,10 +206,13 @@
   function cells(names) {
     const text = (className) => (cell) => wrapped("bdi", className, cell.getValue());
     return {
-      source: (cell) =>
-        element("button", {
+      source: (cell) => {
+        const open = element("button", {
           type: "button", className: "open", tabIndex: -1, textContent: cell.getValue(),
-        }),
+        });
+        open.dataset.place = cell.getData().place;
+        return open;
+      },
       state: (cell) => {
         const [state, words] = names.states[cell.getValue()];
         return element("span", {}, wrapped("span", `dot ${state}`, ""), words);
@@ -338,16 +341,28 @@
   function connectKeys(table) {
     const holder = byId("table").querySelector(".tabulator-tableholder");
     holder.setAttribute("aria-label", "Modules: arrow keys move, Enter opens");
-    let current = -1;
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -1e9, End: 1e9 };
-    const goTo = async (place) => {
+    let current = -1;
+    let moving = Promise.resolve();
+    // Keys may come faster than rows appear: only where they have led to is shown.
+    const reveal = async (row, place) => {
+      if (place !== current) {
+        return;
+      }
+      await table.scrollToRow(row, "nearest", false);
+      await new Promise(requestAnimationFrame);
+      if (place === current) {
+        row.getElement().querySelector(".open")?.focus({ preventScroll: true });
+      }
+    };
+    // A row that scrolls away takes the focus with it: meanwhile the table itself holds it.
+    const goTo = (place) => {
       const rows = table.getRows("active");
-      current = Math.max(0, Math.min(place, rows.length - 1));
-      const row = rows[current];
-      if (row) {
-        await table.scrollToRow(row, "nearest", false);
-        await new Promise(requestAnimationFrame);
-        row.getElement().querySelector(".open").focus({ preventScroll: true });
+      if (rows.length) {
+        const reached = Math.max(0, Math.min(place, rows.length - 1));
+        holder.focus({ preventScroll: true });
+        current = reached;
+        moving = moving.then(() => reveal(rows[reached], reached));
       }
     };
     holder.addEventListener("keydown", (event) => {
@@ -358,10 +373,10 @@
         goTo(Math.max(current, 0));
       }
     });
-    holder.addEventListener("focusin", (event) => {
-      const row = event.target.closest(".tabulator-row");
-      if (row) {
-        current = table.getRows("active").findIndex((one) => one.getElement() === row);
+    holder.addEventListener("focusin", ({ target }) => {
+      if (target.dataset.place) {
+        const place = Number(target.dataset.place);
+        current = table.getRows("active").findIndex((row) => row.getData().place === place);
       }
     });
     table.on("dataFiltered", () => (current = -1));
