@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SWEEP_MINUTES ?= 8
 
-.PHONY: demo test lint types sweep sweep-slice bench specs docs fixtures-check clean
+.PHONY: demo test lint types sweep sweep-slice bench specs vendor screenshots docs fixtures-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python fixtures/demo.py out
@@ -34,6 +34,14 @@ bench: $(VENV)/.installed-dev
 specs:
 	cd ksy && npm ci --ignore-scripts && node compile.mjs
 
+# The libraries inside the HTML report, as the lock file in web/ names them.
+vendor:
+	cd web && npm ci --ignore-scripts && node vendor.mjs
+
+# The README's pictures, of a made-up fleet; needs Chromium.
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.report.screenshots
+
 docs: $(VENV)/.installed
 	$(BIN)/espcert verify --list-findings > docs/findings.md
 
@@ -57,4 +65,4 @@ $(VENV)/.installed-dev: $(VENV)/.pip pyproject.toml
 	touch $(VENV)/.installed $@
 
 clean:
-	rm -rf $(VENV) build dist out ksy/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist out ksy/node_modules web/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from tests.bench import calls, commands, fleet, memory
+from tests.bench import calls, commands, fleet, memory, report_page
 from tests.bench.table import Table
 
 LIBRARIES: Final = ("espcert", "typer", "cryptography", "kaitaistruct")
@@ -60,6 +60,7 @@ def tables(official: Path, rounds: int, turns: int) -> Iterator[Table]:
     yield fleet.rates_table(fleet.measure(few, FLEET), few, FLEET)
     yield fleet.memory_table(fleet.memory(FLEETS))
     yield fleet.loop_table(official)
+    yield report_page.page_table(report_page.measure())
 
 
 def document(command: str, known: list[tuple[str, str]], shown: list[Table]) -> str:

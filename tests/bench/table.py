@@ -40,8 +40,8 @@ class Table(NamedTuple):
         return [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
 
     def _right(self) -> list[bool]:
-        columns = zip(*self.rows, strict=True)
-        return [all(_is_number(cell) for cell in column) for column in columns]
+        columns = zip(self.columns, *self.rows, strict=True)
+        return [bool(cells) and all(map(_is_number, cells)) for _, *cells in columns]
 
 
 def _is_number(cell: str) -> bool:

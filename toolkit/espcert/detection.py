@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from espcert_formats.registry import Layout
 
 KEY_NONE: Final = "none"
+KEY_WORDS: Final = {
+    "rsa_ds": "RSA key in the DS peripheral",
+    "hmac_derived": "ECDSA key derived by HMAC",
+    "ecdsa_peripheral": "key in the ECDSA peripheral",
+    "hmac_encrypted": "key encrypted by HMAC",
+    "plaintext": "private key in plain text",
+    "none": "no private key",
+}
+"""What `key` means."""
+
 _KEY_ORDER: Final = (kinds.HMAC_DERIVED, kinds.ECDSA_PERIPHERAL, kinds.HMAC_ENCRYPTED)
 
 

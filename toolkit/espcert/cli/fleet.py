@@ -15,8 +15,13 @@ from espcert.cli.fleet_options import (
     SourcesArgument,
     runs_a_fleet,
 )
-from espcert.cli.migrate import EncryptedOption, NoIntegrityOption, PartitionOnlyOption
-from espcert.cli.outputs import AcceptOption, SizeOption
+from espcert.cli.outputs import (
+    AcceptOption,
+    EncryptedOption,
+    NoIntegrityOption,
+    PartitionOnlyOption,
+    SizeOption,
+)
 from espcert.cli.verify import FirmwareOption, ProofOption, SigningKeyOption, StrictOption
 
 group = typer.Typer(

@@ -20,8 +20,10 @@ from espcert.cli.opening_options import reads_images
 from espcert.cli.outputs import (
     AcceptOption,
     DryRunOption,
+    EncryptedOption,
     EncryptOutputOption,
     ForceOption,
+    NoIntegrityOption,
     OutputOption,
     PartitionOnlyOption,
     SizeOption,
@@ -59,12 +61,6 @@ CaCertOption = Annotated[
         show_default=False,
     ),
 ]
-NoIntegrityOption = Annotated[
-    bool,
-    typer.Option(
-        "--no-integrity", help="Write no integrity entry (a current image keeps its own)."
-    ),
-]
 TableOutOption = Annotated[
     Path | None,
     typer.Option(
@@ -83,14 +79,7 @@ PlanOutOption = Annotated[
         show_default=False,
     ),
 ]
-EncryptedOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--encrypted/--no-encrypted",
-        help="Set or clear the flag `encrypted` of the row in a flash image.",
-        show_default=False,
-    ),
-]
+
 
 MAX_CERTIFICATE_SIZE = 1 << 20
 

@@ -46,6 +46,20 @@ PartitionOnlyOption = Annotated[
     bool,
     typer.Option("--partition-only", help="Of a whole flash image write the partition alone."),
 ]
+NoIntegrityOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-integrity", help="Write no integrity entry (a current image keeps its own)."
+    ),
+]
+EncryptedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--encrypted/--no-encrypted",
+        help="Set or clear the flag `encrypted` of the row in a flash image.",
+        show_default=False,
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Do everything but create the file.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing OUT.")]
 

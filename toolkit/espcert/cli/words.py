@@ -10,14 +10,7 @@ from espcert.cli.common import shown_name
 from espcert.detection import Reading
 from espcert.text import printable, size_text
 
-KEY_WORDS: Final = {
-    "rsa_ds": "RSA key in the DS peripheral",
-    "hmac_derived": "ECDSA key derived by HMAC",
-    "ecdsa_peripheral": "key in the ECDSA peripheral",
-    "hmac_encrypted": "key encrypted by HMAC",
-    "plaintext": "private key in plain text",
-    "none": "no private key",
-}
+KEY_WORDS: Final = detection.KEY_WORDS
 CHIP_WORDS: Final = {
     "ds3072": "3072-bit DS (ESP32-C3, -C5, -C6, -H2)",
     "ds4096": "4096-bit DS (ESP32-S2, -S3, -P4)",
