@@ -267,7 +267,7 @@ def test_filters(open_page: Opener, report: Path, example: Fleet) -> None:
 def test_what_to_do_leads_to_its_modules(open_page: Opener, report: Path, example: Fleet) -> None:
     page = open_page(report)
     shared, own = page.locator(".steps li").all()[:2]
-    expect(shared).to_contain_text("4 modules. 4 modules have the same private key")
+    expect(shared).to_contain_text("4 modules. Modules of a fleet have the same private key")
     code = own.locator("button").get_attribute("data-code")
     own.get_by_role("button").press("Enter")
     having = [

@@ -945,14 +945,14 @@ _FLEET: Final = (
     Kind(
         "shared-private-key",
         ERROR,
-        "Two modules of a fleet have the same private key: each can pass itself off as the other.",
+        "Modules of a fleet have the same private key: each can pass itself off as the other.",
         "find out which of them is the original, or whether one was dumped twice; replace the keys",
         "RFC 4210, 4.3: a key pair is its holder's alone",
     ),
     Kind(
         "shared-device-cert",
         ERROR,
-        "Two modules of a fleet have the same device certificate: a server takes them for one.",
+        "Modules of a fleet have the same device certificate: a server takes them for one.",
         "find out whether one module was dumped twice; else give each its own certificate",
         _RFC5280,
     ),
@@ -966,14 +966,14 @@ _FLEET: Final = (
     Kind(
         "shared-ds-block",
         ERROR,
-        "Two modules of a fleet hold the same DS ciphertext: the same RSA key, under one HMAC key.",
+        "Modules of a fleet hold the same DS ciphertext: the same RSA key, under one HMAC key.",
         "the block works only in the module whose HMAC key it was made with: provision the other",
         _DS,
     ),
     Kind(
         "shared-hmac-key-id",
         ERROR,
-        "Two modules of a fleet name the same eFuse key for the same ciphertext: if both work, "
+        "Modules of a fleet name the same eFuse key for the same ciphertext: if both work, "
         "both have the same HMAC key.",
         "compare their eFuses; an HMAC key should be a module's alone",
         _DS,

@@ -379,6 +379,17 @@
         current = table.getRows("active").findIndex((row) => row.getData().place === place);
       }
     });
+    // A table that draws itself anew (its width changed, say) loses the row that had the focus.
+    let held = false;
+    holder.addEventListener("focusin", () => (held = true));
+    for (const kind of ["focusin", "pointerdown"]) {
+      document.addEventListener(kind, ({ target }) => (held &&= holder.contains(target)));
+    }
+    table.on("renderComplete", () => {
+      if (held && current >= 0 && document.activeElement === document.body) {
+        goTo(current);
+      }
+    });
     table.on("dataFiltered", () => (current = -1));
     table.on("dataSorted", () => (current = -1));
   }
