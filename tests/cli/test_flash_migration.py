@@ -317,7 +317,46 @@ def test_a_plan_of_the_partition_alone_needs_the_new_table(tmp_path: Path) -> No
     assert migrate(path, out, "--partition-only", "--plan-out", str(plan)).code == 0
 
 
-def test_a_plan_needs_a_table(tmp_path: Path) -> None:
-    refused = migrate(Path(fixture("nvs_ec")), tmp_path / "x", "--plan-out", str(tmp_path / "y"))
+@pytest.mark.parametrize(
+    "options", [["--plan-out"], ["--table-out"], ["--table-out", "--plan-out"]]
+)
+def test_what_is_beside_needs_a_table(options: list[str], tmp_path: Path) -> None:
+    given = [part for name in options for part in (name, str(tmp_path / name[2:]))]
+    refused = migrate(Path(fixture("nvs_ec")), tmp_path / "x", *given)
     assert refused.code == 2
     assert_no_output(tmp_path / "x")
+    error = refused.err.strip()
+    assert "a whole flash image" in error
+    assert {name for name in ("--plan-out", "--table-out") if name in error} == set(options)
+
+
+def test_an_unsound_table_is_not_written_beside(tmp_path: Path) -> None:
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(TABLES["table-overlap"])
+    beside = ("--partition-only", "--plan-out", str(tmp_path / "plan.sh"))
+    refused = migrate(path, out, *beside)
+    assert refused.code == 2
+    assert "no sound partition table" in refused.err
+    assert "--table-out" not in refused.err
+    assert_no_output(out)
+
+
+def test_a_dry_run_refuses_what_would_be_refused(tmp_path: Path) -> None:
+    path, beside = tmp_path / "flash.bin", tmp_path / "beside"
+    plan, listed = ("--plan-out", str(beside)), ("--table-out", f"{beside}.csv")
+    path.write_bytes(module("cust_flash_legacy_ec", 0xC000, 0xD000)[0])
+    row = ("esp_secure_cert", 0x3F, 6, 0xD000, 0x2000)
+    (tmp_path / "odd.bin").write_bytes(with_rows(row, ("a,b", 1, 2, 0x10000, 0x3000)))
+    cases = (
+        (path, "--partition-only", *plan),
+        (Path(fixture("nvs_ec")), *plan),
+        (tmp_path / "odd.bin", *listed),
+    )
+    before = set(tmp_path.iterdir())
+    for image, *options in cases:
+        for output in ([], ["-o", str(tmp_path / "new.bin")]):
+            dry = run("migrate", "--dry-run", image, *options, *output)
+            assert (dry.code, dry.out) == (2, ""), options
+            assert "-out: " in dry.err
+    assert run("migrate", "--dry-run", path, *plan, *listed).code == 0
+    assert set(tmp_path.iterdir()) == before
