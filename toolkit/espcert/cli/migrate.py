@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -234,9 +235,10 @@ def _beside(result: Migration, wanted: _Wanted) -> Iterator[tuple[Path, bytes]]:
     if wanted.table is not None:
         yield wanted.table, flash_plan.table_csv(result).encode() if as_text else table
     if wanted.plan is not None:
-        binary = None if wanted.table is None or as_text else str(wanted.table)
-        text = flash_plan.plan(result, str(wanted.output), binary)
-        yield wanted.plan, (text or "").encode()
+        binary = None if wanted.table is None or as_text else str(wanted.table.absolute())
+        written = str((wanted.output or wanted.plan).absolute())
+        folder = str(wanted.plan.parent.absolute())
+        yield wanted.plan, os.fsencode(flash_plan.script(result, written, binary, folder))
 
 
 def _print(result: Migration, written: str | None, *, quiet: bool) -> None:
