@@ -396,6 +396,16 @@ def test_a_written_output_has_a_digest_and_no_error() -> None:
     assert errors("migrate", found | {"items": []})
 
 
+def test_a_row_keeps_its_subtype() -> None:
+    reading = espcert.detect(espcert.open_image(FIXED["images/tlv_ec.bin"]))
+    found = as_printed(Path("x"), migration.to_json(espcert.migrate(reading), None))
+    for row in ("0x3f, 0x42, 0xd000, 0x2000,", "0x3f, 0x06, <offset>, 0x2000, encrypted"):
+        table = {"before": None, "after": f"esp_secure_cert, {row}"}
+        assert errors("migrate", found | {"partition_table": table}) == []
+    table = {"before": None, "after": "esp_secure_cert, 0x40, 0x06, 0xd000, 0x2000,"}
+    assert errors("migrate", found | {"partition_table": table})
+
+
 def test_a_partition_that_was_built_has_a_digest_and_items() -> None:
     found = as_printed(Path("x"), building.to_json(built_sample(), "out.bin"))
     assert errors("build", found) == []

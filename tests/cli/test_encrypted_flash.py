@@ -388,7 +388,14 @@ def test_a_bare_partition_is_encrypted_again(scheme: Scheme, tmp_path: Path) -> 
     in_plain = migrate(path, plain, *options)
     assert in_plain.object["output_encrypted"] is False
     assert any("plain text" in change for change in in_plain.object["changes"])
-    assert migrate(path, sealed, *options, "--encrypt-output").object["output_encrypted"] is True
+    command = f"esptool --chip auto write-flash --encrypt 0xd000 {plain}"
+    assert in_plain.object["flash_command"] == command
+    again = migrate(path, sealed, *options, "--encrypt-output").object
+    assert again["output_encrypted"] is True
+    assert again["flash_command"] == f"esptool --chip auto write-flash 0xd000 {sealed}"
+    line = "esp_secure_cert, 0x3f, 0x06, 0xd000, 0x6000, encrypted"
+    for found in (in_plain.object, again):
+        assert found["partition_table"] == {"before": None, "after": line}
     assert sealed.read_bytes() == scheme.encrypt(plain.read_bytes(), 0xD000)
 
 
@@ -407,7 +414,19 @@ def test_a_plain_partition_is_encrypted_where_it_is_asked_for(tmp_path: Path) ->
     result = migrate(bare, out, *options, "--encrypt-output", "--flash-address", "0xd000")
     assert result.code == 0
     assert any("plain text → flash encryption" in line for line in result.object["changes"])
+    assert result.object["partition_table"]["after"].endswith("0xd000, 0x2000, encrypted")
+    in_plain = ("--force", *options, "--flash-address", "0xd000")
+    row = migrate(bare, tmp_path / "plain.bin", *in_plain).object["partition_table"]["after"]
+    assert row.endswith("0xd000, 0x2000,")
     assert XTS_128.decrypt(out.read_bytes(), 0xD000) == bare.read_bytes().ljust(0x2000, b"\xff")
+
+
+def test_a_plain_partition_of_an_encrypted_flash_is_written_as_its_row_says(tmp_path: Path) -> None:
+    """The table is encrypted, so the device reads what is flagged through flash encryption."""
+    path, options = stored(tmp_path, flash(XTS_128, partition_in=False).data), ("--partition-only",)
+    result = migrate(path, tmp_path / "new.bin", *XTS_128.options(tmp_path), *options)
+    assert result.code == 0, result.err
+    assert "write-flash --encrypt 0x10000" in result.object["flash_command"]
 
 
 FLAGS = {

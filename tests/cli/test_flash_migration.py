@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -266,7 +268,47 @@ module.write_bytes(flash)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the plan is a script for POSIX shells")
+posix = pytest.mark.skipif(os.name == "nt", reason="the plan is a script for POSIX shells")
+
+
+class Bench:
+    """A module of files beside a plan in a directory of its own, which is never the current one."""
+
+    def __init__(self, root: Path, flash: bytes) -> None:
+        self.root, self.flash = root, flash
+        self.folder = root / "plans of mine"
+        self.plan, self.module = self.folder / "plan.sh", self.folder / "module.bin"
+        for folder in (self.folder, root / "bin"):
+            folder.mkdir()
+        (root / "flash.bin").write_bytes(flash)
+        self.module.write_bytes(flash)
+        self.module.chmod(0o600)
+        tool = root / "bin" / "esptool"
+        tool.write_text(f"#!{sys.executable}\n{ESPTOOL}")
+        tool.chmod(0o755)
+
+    def migrate(self, *options: str) -> Result:
+        plan = str(self.plan.relative_to(self.root))
+        made = ("-o", "new file.bin", "--plan-out", plan, *options)
+        result = run("migrate", "flash.bin", *made, cwd=self.root)
+        assert result.code == 0, result.err
+        return result
+
+    def run(
+        self, *command: str | Path, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        path = {"PATH": f"{self.root / 'bin'}:{os.environ['PATH']}"}
+        return subprocess.run(
+            command,
+            cwd=cwd or self.root,
+            env=os.environ | path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@posix
 @pytest.mark.parametrize(
     "options",
     [[], ["--partition-only", "--table-out", "table.bin"], ["--table-out", "table.bin"]],
@@ -277,25 +319,83 @@ def test_the_plan_brings_it_to_a_module_and_back(
     name: str, options: list[str], tmp_path: Path
 ) -> None:
     """Run on a module of files: it ends as the whole new image, and the way back works."""
-    image, *_ = module(name, 0xC000, 0xD000)
-    (tmp_path / "flash.bin").write_bytes(image)
-    (tmp_path / "module.bin").write_bytes(image)
-    (tmp_path / "bin").mkdir()
-    tool = tmp_path / "bin" / "esptool"
-    tool.write_text(f"#!{sys.executable}\n{ESPTOOL}")
-    tool.chmod(0o755)
-    made = ("-o", "new file.bin", "--plan-out", "plan.sh", *options)
-    assert run("migrate", "flash.bin", *made, cwd=tmp_path).code == 0
+    bench = Bench(tmp_path, module(name, 0xC000, 0xD000)[0])
+    bench.migrate(*options)
     assert run("migrate", "flash.bin", "-o", "whole.bin", cwd=tmp_path).code == 0
-    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sh", "plan.sh"], cwd=tmp_path, env=os.environ | path, capture_output=True, check=False
-    )
+    done = bench.run("sh", "plans of mine/plan.sh")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "module.bin").read_bytes() == (tmp_path / "whole.bin").read_bytes()
-    back = (tmp_path / "plan.sh").read_text().splitlines()[-1].removeprefix("# ")
-    subprocess.run(["sh", "-c", back], cwd=tmp_path, env=os.environ | path, check=True)
-    assert (tmp_path / "module.bin").read_bytes() == image
+    assert bench.module.read_bytes() == (tmp_path / "whole.bin").read_bytes()
+    made = [path for path in bench.folder.iterdir() if path.name not in ("plan.sh", "module.bin")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600}
+    back = bench.plan.read_text().splitlines()[-1].removeprefix("# ")
+    assert bench.run("sh", "-c", back, cwd=bench.folder).returncode == 0
+    assert bench.module.read_bytes() == bench.flash
+
+
+@posix
+def test_a_second_run_of_the_plan_keeps_the_backup(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, module("cust_flash_legacy_ec", 0xC000, 0xD000)[0])
+    bench.migrate()
+    assert bench.run("sh", bench.plan).returncode == 0
+    kept = {path: path.read_bytes() for path in bench.folder.iterdir()}
+    assert kept[bench.folder / "backup-partition.bin"] == bench.flash[0xD000:0x13000]
+    for gone in (None, "backup-partition.bin", "backup-table.bin"):
+        if gone is not None:
+            (bench.folder / gone).unlink()
+            del kept[bench.folder / gone]
+        again = bench.run("sh", bench.plan)
+        assert again.returncode == 1
+        assert "is there already" in again.stderr
+        assert {path: path.read_bytes() for path in bench.folder.iterdir()} == kept
+
+
+@posix
+@pytest.mark.parametrize("at", [0xD000, 0x12FFF, 0xC010], ids=hex)
+def test_the_plan_stops_at_another_module(at: int, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, module("cust_flash_legacy_ec", 0xC000, 0xD000)[0])
+    bench.migrate()
+    other = placed(bench.flash, (at, bytes([bench.flash[at] ^ 1])))
+    bench.module.write_bytes(other)
+    done = bench.run("sh", bench.plan)
+    assert done.returncode == 1
+    assert "differs from the dump" in done.stderr
+    assert bench.module.read_bytes() == other
+    knowingly = [line for line in bench.plan.read_text().splitlines() if line[:5] != "same "]
+    bench.plan.write_text("\n".join(knowingly))
+    for backup in bench.folder.glob("backup-*"):
+        backup.unlink()
+    assert bench.run("sh", bench.plan).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["cust_flash_legacy_ec", "cust_flash_rsa"])
+def test_the_steps_of_the_plan_are_numbered(name: str, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, module(name, 0xC000, 0xD000)[0])
+    bench.migrate()
+    text = bench.plan.read_text()
+    numbers = re.findall(r"^# (\d+)\. ", text, re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
+    changed = name == "cust_flash_legacy_ec"
+    assert ("partition table" in text) is ("Until the next step" in text) is changed
+
+
+def test_the_plan_says_that_a_flagged_partition_is_plain(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, with_rows(MINE))
+    bench.migrate()
+    assert "--encrypt" not in bench.plan.read_text()
+    bench.migrate("--encrypted", "--force")
+    assert "write-flash needs\n# --encrypt" in bench.plan.read_text()
+
+
+@pytest.mark.parametrize("end", [0xC00, 0x1000])
+def test_a_plan_needs_the_whole_sector_of_the_table(end: int, tmp_path: Path) -> None:
+    path, plan = tmp_path / "flash.bin", tmp_path / "plan.sh"
+    image = placed(b"\xff" * 0xD000, (0xC000, table([("pre_prov", 0x3F, 6, 0x4000, 0x2000)])))
+    image = placed(image, (0x4000, TLV))
+    path.write_bytes(image[: 0xC000 + end])
+    accept = ("--accept", "label-contradiction")
+    made = migrate(path, tmp_path / "new.bin", "--plan-out", str(plan), *accept)
+    assert made.code == (0 if end == 0x1000 else 2), made.err
+    assert plan.exists() is (end == 0x1000)
 
 
 def test_the_table_as_csv(tmp_path: Path) -> None:
@@ -317,7 +417,46 @@ def test_a_plan_of_the_partition_alone_needs_the_new_table(tmp_path: Path) -> No
     assert migrate(path, out, "--partition-only", "--plan-out", str(plan)).code == 0
 
 
-def test_a_plan_needs_a_table(tmp_path: Path) -> None:
-    refused = migrate(Path(fixture("nvs_ec")), tmp_path / "x", "--plan-out", str(tmp_path / "y"))
+@pytest.mark.parametrize(
+    "options", [["--plan-out"], ["--table-out"], ["--table-out", "--plan-out"]]
+)
+def test_what_is_beside_needs_a_table(options: list[str], tmp_path: Path) -> None:
+    given = [part for name in options for part in (name, str(tmp_path / name[2:]))]
+    refused = migrate(Path(fixture("nvs_ec")), tmp_path / "x", *given)
     assert refused.code == 2
     assert_no_output(tmp_path / "x")
+    error = refused.err.strip()
+    assert "a whole flash image" in error
+    assert {name for name in ("--plan-out", "--table-out") if name in error} == set(options)
+
+
+def test_an_unsound_table_is_not_written_beside(tmp_path: Path) -> None:
+    path, out = tmp_path / "flash.bin", tmp_path / "new.bin"
+    path.write_bytes(TABLES["table-overlap"])
+    beside = ("--partition-only", "--plan-out", str(tmp_path / "plan.sh"))
+    refused = migrate(path, out, *beside)
+    assert refused.code == 2
+    assert "no sound partition table" in refused.err
+    assert "--table-out" not in refused.err
+    assert_no_output(out)
+
+
+def test_a_dry_run_refuses_what_would_be_refused(tmp_path: Path) -> None:
+    path, beside = tmp_path / "flash.bin", tmp_path / "beside"
+    plan, listed = ("--plan-out", str(beside)), ("--table-out", f"{beside}.csv")
+    path.write_bytes(module("cust_flash_legacy_ec", 0xC000, 0xD000)[0])
+    row = ("esp_secure_cert", 0x3F, 6, 0xD000, 0x2000)
+    (tmp_path / "odd.bin").write_bytes(with_rows(row, ("a,b", 1, 2, 0x10000, 0x3000)))
+    cases = (
+        (path, "--partition-only", *plan),
+        (Path(fixture("nvs_ec")), *plan),
+        (tmp_path / "odd.bin", *listed),
+    )
+    before = set(tmp_path.iterdir())
+    for image, *options in cases:
+        for output in ([], ["-o", str(tmp_path / "new.bin")]):
+            dry = run("migrate", "--dry-run", image, *options, *output)
+            assert (dry.code, dry.out) == (2, ""), options
+            assert "-out: " in dry.err
+    assert run("migrate", "--dry-run", path, *plan, *listed).code == 0
+    assert set(tmp_path.iterdir()) == before

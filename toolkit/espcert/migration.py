@@ -16,7 +16,7 @@ from espcert.comparison import material
 from espcert.detection import Reading
 from espcert.errors import InternalError, UsageError
 from espcert.findings import SEVERITIES, Finding, item_name
-from espcert.flashing import Flashing, new_row, table_line
+from espcert.flashing import CUSTOMARY_SUBTYPE, Flashing, new_row, table_line
 from espcert.mending import mends
 from espcert.placement import Placing
 from espcert.selection import Loss, select
@@ -399,12 +399,17 @@ def _prove_rsa_length(written: Item, source: Sequence[Item]) -> None:
 def wanted_line(migration: Migration) -> str:
     """The line of the partition table under which today's firmware finds the new partition.
 
+    Without a table its place is that of `--flash-address`, `<offset>` where it is not given.
     Source: esp_secure_cert_mgr 2296511, esp_secure_cert_map_partition (type 0x3F, this label).
     """
     row = migration.reading.image.row
     if row is not None:
         return table_line(wanted_row(migration, row))
-    return f"{kinds.LABEL}, {kinds.TYPE_SECURE_CERT:#x}, 0x06, <offset>, {migration.size:#x},"
+    address = _offset(migration)
+    offset = "<offset>" if address is None else f"{address:#x}"
+    ending = " encrypted" if flagged(migration) else ""
+    line = f"{kinds.LABEL}, {kinds.TYPE_SECURE_CERT:#x}, {CUSTOMARY_SUBTYPE:#04x}"
+    return f"{line}, {offset}, {migration.size:#x},{ending}"
 
 
 def wanted_row(migration: Migration, row: Row) -> Row:
@@ -412,19 +417,45 @@ def wanted_row(migration: Migration, row: Row) -> Row:
     return new_row(row) if migration.flashing is None else migration.flashing.after
 
 
-def flash_command(migration: Migration, written: str | None) -> str | None:
-    """The command that writes the file to a module; None where its place is not known."""
+def flagged(migration: Migration) -> bool:
+    """Whether the partition's row is, or without a table must be, flagged as encrypted."""
+    image = migration.reading.image
+    if image.row is not None:
+        return wanted_row(migration, image.row).encrypted
+    used = image.encryption
+    return migration.encrypted or (used is not None and used.partition)
+
+
+def encrypts_later(migration: Migration) -> bool:
+    """Whether the partition is written in plain text, and its row says that it is encrypted."""
+    return flagged(migration) and not migration.encrypted
+
+
+def _offset(migration: Migration) -> int | None:
+    """Where in flash the partition lies: as the table says, or the user of a bare partition."""
+    image = migration.reading.image
+    if image.row is not None:
+        return image.row.offset
+    return None if image.container == images.FLASH else image.address
+
+
+def flash_command(migration: Migration, written: str | None, *, reset: bool = True) -> str | None:
+    """The command that writes the file to a module; None where its place is not known.
+
+    Without `reset` the module does not start when it is done.
+    """
     import shlex
 
-    row = migration.reading.image.row
-    if row is None or written is None:
+    offset = _offset(migration)
+    if offset is None or written is None:
         return None
-    chip = migration.chip or "auto"
-    offset = row.offset if migration.partition_only else 0
+    if migration.flashing is not None and not migration.partition_only:
+        offset = 0
     used = migration.reading.image.encryption
-    in_plain = used is not None and used.partition and not migration.encrypted
-    how = " --encrypt" if in_plain and wanted_row(migration, row).encrypted else ""
-    return f"esptool --chip {chip} write-flash{how} {offset:#x} {shlex.quote(written)}"
+    in_plain = used is not None and used.of_flash and encrypts_later(migration)
+    tool = f"esptool --chip {migration.chip or 'auto'}{'' if reset else ' --after no-reset'}"
+    how = " --encrypt" if in_plain else ""
+    return f"{tool} write-flash{how} {offset:#x} {shlex.quote(written)}"
 
 
 def to_json(migration: Migration, output: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -181,17 +182,31 @@ def _certificate(name: str | None) -> bytes | None:
 
 def _write(result: Migration, wanted: _Wanted) -> str | None:
     """The path of the file that was written, None where nothing was."""
-    beside = [path for path in (wanted.table, wanted.plan) if path is not None]
-    if beside and not result.refused and result.flashing is None:
-        raise UsageError(
-            "no-table", "--table-out, --plan-out: there is no sound partition table to change"
-        )
-    if wanted.dry_run or wanted.output is None or result.file is None:
+    if result.file is None:
         return None
-    for path, data in list(_beside(result, wanted)):
+    _require_table(result, wanted)
+    beside = list(_beside(result, wanted))
+    if wanted.dry_run or wanted.output is None:
+        return None
+    for path, data in beside:
         files.write_atomically(path, data, force=wanted.force)
     files.write_atomically(wanted.output, result.file, force=wanted.force)
     return str(wanted.output)
+
+
+def _require_table(result: Migration, wanted: _Wanted) -> None:
+    """Raise UsageError where something of the partition table is wanted, and there is none."""
+    from espcert.image import FLASH
+
+    given = {"--table-out": wanted.table, "--plan-out": wanted.plan}
+    names = ", ".join(name for name, path in given.items() if path is not None)
+    if not names or result.flashing is not None:
+        return
+    if result.reading.image.container != FLASH:
+        text = "needs a whole flash image, which holds the partition table"
+    else:
+        text = "there is no sound partition table of the new partition's size to change"
+    raise UsageError("no-table", f"{names}: {text}")
 
 
 def _beside(result: Migration, wanted: _Wanted) -> Iterator[tuple[Path, bytes]]:
@@ -204,9 +219,10 @@ def _beside(result: Migration, wanted: _Wanted) -> Iterator[tuple[Path, bytes]]:
     if wanted.table is not None:
         yield wanted.table, flash_plan.table_csv(result).encode() if as_text else table
     if wanted.plan is not None:
-        binary = None if wanted.table is None or as_text else str(wanted.table)
-        text = flash_plan.plan(result, str(wanted.output), binary)
-        yield wanted.plan, (text or "").encode()
+        binary = None if wanted.table is None or as_text else str(wanted.table.absolute())
+        written = str((wanted.output or wanted.plan).absolute())
+        folder = str(wanted.plan.parent.absolute())
+        yield wanted.plan, os.fsencode(flash_plan.script(result, written, binary, folder))
 
 
 def _print(result: Migration, written: str | None, *, quiet: bool) -> None:
