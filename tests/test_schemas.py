@@ -393,6 +393,9 @@ def test_a_written_output_has_a_digest_and_no_error() -> None:
     assert errors("migrate", found) == []
     assert errors("migrate", found | {"output_sha256": None})
     assert errors("migrate", found | {"output": None})
+    beside = {"table_output": "table.bin", "plan_output": "plan.sh"}
+    assert errors("migrate", found | beside) == []
+    assert errors("migrate", found | beside | {"output": None, "output_sha256": None})
     assert errors("migrate", found | {"items": []})
 
 

@@ -383,7 +383,61 @@ def test_the_plan_says_that_a_flagged_partition_is_plain(tmp_path: Path) -> None
     bench.migrate()
     assert "--encrypt" not in bench.plan.read_text()
     bench.migrate("--encrypted", "--force")
-    assert "write-flash needs\n# --encrypt" in bench.plan.read_text()
+    assert "write-flash\n# needs --encrypt" in bench.plan.read_text()
+
+
+@posix
+@pytest.mark.parametrize("options", [[], ["--table-out", "plans of mine/table.bin"]])
+@pytest.mark.parametrize("name", ["cust_flash_legacy_ec", "cust_flash_rsa"])
+def test_the_commands_that_are_printed_do_what_the_plan_does(
+    name: str, options: list[str], tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, module(name, 0xC000, 0xD000)[0])
+    shown = bench.migrate(*options).out
+    assert "write-flash 0x0 " not in shown
+    plan = "  written   plans of mine/plan.sh (the commands)"
+    listed = "  written   plans of mine/table.bin (the new partition table)"
+    assert plan in shown.splitlines()
+    assert (listed in shown.splitlines()) is bool(options)
+    assert "the device may not find its partition" in shown
+    bench.module.rename(tmp_path / "module.bin")
+    for command in re.findall(r"^       ((?:esptool|dd) .*)$", shown, re.MULTILINE):
+        assert bench.run("sh", "-c", command).returncode == 0, command
+    assert (tmp_path / "module.bin").read_bytes() == (tmp_path / "new file.bin").read_bytes()
+    (back,) = re.findall(r"^  way back  (esptool .*)$", shown, re.MULTILINE)
+    assert bench.run("sh", "-c", back).returncode == 0
+    assert (tmp_path / "module.bin").read_bytes() == bench.flash
+
+
+def test_without_the_new_table_one_command_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "flash.bin").write_bytes(module("cust_flash_legacy_ec", 0xC000, 0xD000)[0])
+    options = ("--partition-only", "--chip", "esp32")
+    shown = run("migrate", "flash.bin", "-o", "new.bin", *options, cwd=tmp_path).out
+    last = "  to flash  esptool --chip esp32 --after no-reset write-flash 0xd000 new.bin"
+    assert shown.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_is_written_beside_is_told(dry: bool, tmp_path: Path) -> None:
+    (tmp_path / "flash.bin").write_bytes(module("nvs_ec", 0xC000, 0xD000)[0])
+    beside = ("--table-out", "table.csv", "--plan-out", "plan.sh", *(["--dry-run"] if dry else []))
+    found = run("migrate", "--json", "flash.bin", "-o", "new.bin", *beside, cwd=tmp_path).object
+    told = (found["output"], found["table_output"], found["plan_output"])
+    assert told == ((None, None, None) if dry else ("new.bin", "table.csv", "plan.sh"))
+    assert (tmp_path / "plan.sh").exists() is not dry
+
+
+def test_a_flagged_partition_in_plain_text_is_told(tmp_path: Path) -> None:
+    path, flagged = tmp_path / "flash.bin", tmp_path / "flagged.bin"
+    path.write_bytes(with_rows(MINE))
+    plain = run("migrate", path, "-o", tmp_path / "new.bin")
+    assert "--encrypt" not in plain.out
+    assert migrate(path, flagged, "--encrypted").code == 0
+    for options in ([], ["--dry-run"], ["--partition-only"]):
+        out = tmp_path / f"out{len(options)}{'-'.join(options)}.bin"
+        told = run("migrate", flagged, "-o", out, *options)
+        assert told.code == 0
+        assert "write-flash --encrypt" in told.out
 
 
 @pytest.mark.parametrize("end", [0xC00, 0x1000])

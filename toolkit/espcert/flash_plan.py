@@ -30,10 +30,11 @@ class Region(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What is done, in words, and the commands that do it."""
+    """What is done, in words, the commands that do it, and what to heed."""
 
     title: str
     commands: tuple[str, ...]
+    note: str = ""
 
 
 class Plan(NamedTuple):
@@ -151,23 +152,21 @@ def _cut(source: str, target: str, region: Region) -> str:
 
 def _writes(esptool: str, regions: Iterable[Region], names: list[str]) -> Iterator[Step]:
     until = "the next step" if len(names) > 1 else "this step"
-    titles = (
-        f"Write the new partition. Until {until} is done the device may not find it: "
-        "do not let it start in between.",
-        "Write the new partition table.",
-    )
-    for title, region, name in zip(titles, regions, names, strict=False):
+    note = f"Until {until} is done the device may not find its partition: do not let it start."
+    titles = (("Write the new partition.", note), ("Write the new partition table.", ""))
+    for (title, heed), region, name in zip(titles, regions, names, strict=False):
         place = f"{region.offset:#x} {shlex.quote(name)}"
-        yield Step(title, (f"{esptool} write-flash {place}", f"{esptool} verify-flash {place}"))
+        commands = (f"{esptool} write-flash {place}", f"{esptool} verify-flash {place}")
+        yield Step(title, commands, heed)
 
 
 def _script(plan: Plan, folder: str, *, plain: bool) -> Iterator[str]:
     yield "#!/bin/sh"
     yield "# Made by espcert migrate; for esptool 5. Read it before you run it."
     if plain:
-        yield "# The partition is flagged as encrypted, and is plain text in the dump and here: this is"
-        yield "# for a module whose flash encryption is off. Where it is on, write-flash needs"
-        yield "# --encrypt, and verify-flash cannot compare."
+        yield "# The partition is flagged as encrypted, and is plain text in the dump and here:"
+        yield "# this is for a module whose flash encryption is off. Where it is on, write-flash"
+        yield "# needs --encrypt, and verify-flash cannot compare."
     yield "set -eu"
     yield "umask 077"
     yield f"cd {shlex.quote(folder)}"
@@ -176,13 +175,15 @@ def _script(plan: Plan, folder: str, *, plain: bool) -> Iterator[str]:
     backup, *rest = plan.steps
     checks = tuple(f"same {sha256(region.data)} {region.backup}" for region in plan.regions)
     check = Step(
-        "Make sure that it is the module of the dump, and as it was. To go on knowingly where it\n"
-        "#    is not, remove the lines that begin with `same `.",
+        "Make sure that it is the module of the dump, and as it was.",
         checks,
+        "To go on knowingly where it is not, remove the lines that begin with `same `.",
     )
     for number, step in enumerate((backup, check, *rest), 1):
         yield ""
         yield f"# {number}. {step.title}"
+        if step.note:
+            yield f"#    {step.note}"
         yield from step.commands
     yield ""
     yield "# The way back, in the same directory and together with the old firmware:"

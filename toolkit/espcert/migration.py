@@ -458,10 +458,17 @@ def flash_command(migration: Migration, written: str | None, *, reset: bool = Tr
     return f"{tool} write-flash{how} {offset:#x} {shlex.quote(written)}"
 
 
-def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
+def to_json(
+    migration: Migration,
+    output: str | None,
+    *,
+    table_output: str | None = None,
+    plan_output: str | None = None,
+) -> dict[str, Any]:
     """The object of `espcert migrate --json`, without `schema` and `file`.
 
-    `output` is the path that was written, None where nothing was.
+    `output` is the path that was written, `table_output` and `plan_output` those of the new
+    partition table and of the commands; None where nothing was.
     """
     written = migration.file if output is not None else None
     row = migration.reading.image.row
@@ -469,6 +476,8 @@ def to_json(migration: Migration, output: str | None) -> dict[str, Any]:
         "output": output,
         "output_sha256": None if written is None else sha256(written),
         "output_encrypted": migration.encrypted,
+        "table_output": table_output,
+        "plan_output": plan_output,
         "items": inspection.items_to_json(migration.contents) if migration.contents else [],
         "findings": [finding.to_json() for finding in migration.findings],
         "changes": list(migration.changes),

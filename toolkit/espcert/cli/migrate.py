@@ -159,10 +159,12 @@ def _finish(result: Migration, wanted: _Wanted) -> int:
     from espcert import migration
 
     written = _write(result, wanted)
+    beside = [str(path) if path and written else None for path in (wanted.table, wanted.plan)]
     if wanted.as_json:
-        common.print_object(result.reading.image.name, migration.to_json(result, written))
+        found = migration.to_json(result, written, table_output=beside[0], plan_output=beside[1])
+        common.print_object(result.reading.image.name, found)
     else:
-        _print(result, written, quiet=wanted.quiet)
+        _print(result, written, beside, quiet=wanted.quiet)
     return 1 if result.refused else 0
 
 
@@ -225,7 +227,9 @@ def _beside(result: Migration, wanted: _Wanted) -> Iterator[tuple[Path, bytes]]:
         yield wanted.plan, os.fsencode(flash_plan.script(result, written, binary, folder))
 
 
-def _print(result: Migration, written: str | None, *, quiet: bool) -> None:
+def _print(
+    result: Migration, written: str | None, beside: list[str | None], *, quiet: bool
+) -> None:
     from espcert.cli import migration_report
 
-    migration_report.print_report(result, written, quiet=quiet)
+    migration_report.print_report(result, written, migration_report.Beside(*beside), quiet=quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 import typer
 
@@ -12,13 +13,23 @@ from espcert.cli.common import say, shown_name
 from espcert.cli.refusals import finding_line, refusal
 from espcert.cli.words import KEY_WORDS
 from espcert.findings import Finding
-from espcert.migration import Migration, flash_command, wanted_line
+from espcert.migration import Migration, encrypts_later, flash_command, wanted_line
 from espcert.text import printable, size_text
 from espcert.verification import UNPROVEN
 from espcert_formats import items
 
 
-def print_report(result: Migration, written: str | None, *, quiet: bool) -> None:
+class Beside(NamedTuple):
+    """The files of table and plan that were written, None where they were not."""
+
+    table: str | None = None
+    plan: str | None = None
+
+
+_NONE: Final = Beside()
+
+
+def print_report(result: Migration, written: str | None, beside: Beside, *, quiet: bool) -> None:
     """The outcome on standard output; a refusal on standard error."""
     if result.refused:
         for line in refusal(result.reading.image.name, result.findings):
@@ -26,7 +37,7 @@ def print_report(result: Migration, written: str | None, *, quiet: bool) -> None
         return
     if quiet:
         return
-    for line in (*_device_notes(result), *_summary(result, written)):
+    for line in (*_device_notes(result), *_summary(result, written, beside)):
         say(line)
     warn(result.findings)
 
@@ -79,7 +90,7 @@ def _device_notes(result: Migration) -> Iterator[str]:
     yield ""
 
 
-def _summary(result: Migration, written: str | None) -> Iterator[str]:
+def _summary(result: Migration, written: str | None, beside: Beside = _NONE) -> Iterator[str]:
     source, new = result.reading.require(), result.contents
     assert new is not None
     name = printable(shown_name(result.reading.image.name))
@@ -95,15 +106,45 @@ def _summary(result: Migration, written: str | None) -> Iterator[str]:
         unproven = finding.code in UNPROVEN
         yield f"  {'unproven' if unproven else '':<10}{printable(finding.message)}"
     yield from _what_changes(result)
+    yield from _encrypted_later(result)
     used = f"{new.end} bytes used"
     size = size_text(len(result.file or b""))
     if written is None:
         yield f"  dry run   nothing written ({size}, {used})"
         return
     yield f"  written   {printable(written)} ({size}, {used}, mode 0600)"
-    command = flash_command(result, written)
-    if command is not None:
-        yield f"  to flash  {printable(command)}"
+    for path, what in ((beside.table, "the new partition table"), (beside.plan, "the commands")):
+        if path is not None:
+            yield f"  written   {printable(path)} ({what})"
+    yield from _to_flash(result, written, beside)
+
+
+def _encrypted_later(result: Migration) -> Iterator[str]:
+    """That the row wants ciphertext, and plain text is written."""
+    if encrypts_later(result):
+        yield "  note      the row is flagged `encrypted`, and what is written is plain text:"
+        yield "            with flash encryption on, esptool writes it with write-flash --encrypt"
+
+
+def _to_flash(result: Migration, written: str, beside: Beside) -> Iterator[str]:
+    """The commands that change on a module what has to be changed, and no more."""
+    from espcert import flash_plan
+
+    table = beside.table if beside.table and not beside.table.lower().endswith(".csv") else None
+    plan = flash_plan.plan(result, written, table)
+    command = flash_command(result, written, reset=False)
+    if plan is None:
+        if command is not None:
+            yield f"  to flash  {printable(command)}"
+        return
+    how = "--plan-out FILE writes a script of them" if beside.plan is None else "as the plan does"
+    yield f"  to flash  in this order, {how}, and then start the new firmware:"
+    for number, step in enumerate(plan.steps, 1):
+        yield f"    {number}. {step.title}"
+        if step.note:
+            yield f"       {step.note}"
+        yield from (f"       {printable(line)}" for line in step.commands)
+    yield f"  way back  {printable(plan.back)}"
 
 
 def _what_changes(result: Migration) -> Iterator[str]:
