@@ -7,14 +7,13 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests import fleet_maker
-from tests.cli.runner import Result, fixture, run
+from tests.cli.runner import BIN, Result, environment, fixture, run
 from tests.cli.test_fleet import AT
 from tests.cli.test_fleet_killed import outputs
 from tests.fleet_services import KEYS, Store, store
@@ -86,7 +85,6 @@ def test_from_a_store_to_a_directory_and_back(s3: Store, tmp_path: Path) -> None
 
 
 def test_an_output_that_exists_is_in_the_way(s3: Store, tmp_path: Path) -> None:
-    s3.put(Path(fixture("tlv_ec")).parent / "..", "none")
     s3.client.put_object(Bucket="fleet", Key="full/m00000.bin", Body=b"precious")
     image = f"{URL}/0/m00000.bin"
     arguments = ("migrate", image, "-o", "s3://fleet/full", *AT, "--journal")
@@ -131,24 +129,15 @@ def test_patterns_lists_and_manifests_name_objects(s3: Store, tmp_path: Path) ->
 def test_what_is_left_out_is_counted(s3: Store, tmp_path: Path) -> None:
     image = Path(fixture("tlv_ec")).read_bytes()
     names = {"a.bin": image, ".b.bin": image, ".c/d": image, "big": bytes(70_000), "e/": b""}
-    for name, data in {**names, "empty": b""}.items():
+    for name, data in {**names, "empty": b"", "f//g": image}.items():
         s3.client.put_object(Bucket="fleet", Key=f"odd/{name}", Body=data)
     arguments = ("s3://fleet/odd", *AT, "--max-size", "65536", "--report", tmp_path / "r.jsonl")
     done = fleet(s3, "audit", *arguments, "--json")
     found = {one["source"]: one for one in done.objects}
-    assert sorted(found) == ["s3://fleet/odd/a.bin", "s3://fleet/odd/empty"]
+    assert sorted(found) == [f"s3://fleet/odd/{name}" for name in ("a.bin", "empty", "f//g")]
     assert found["s3://fleet/odd/empty"]["reason_code"] == "empty"
     header = json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["run"]
     assert header["skipped"] == {"hidden": 2, "too-large": 1}
-
-
-def test_names_that_would_lead_out_of_the_output(s3: Store, tmp_path: Path) -> None:
-    image = Path(fixture("tlv_ec")).read_bytes()
-    s3.client.put_object(Bucket="fleet", Key="evil/../../../pwned.bin", Body=image)
-    done = fleet(s3, "migrate", "s3://fleet/evil", "-o", tmp_path / "a" / "b" / "c", *AT)
-    assert done.code == 2
-    assert "is no path that can be written" in done.err
-    assert not list(tmp_path.rglob("pwned.bin"))
 
 
 def test_changed_objects_are_done_again(s3: Store, tmp_path: Path) -> None:
@@ -180,8 +169,8 @@ def test_an_interrupted_run_goes_on(s3: Store, dumps: Path, tmp_path: Path) -> N
     arguments = ("migrate", URL, "-o", "s3://fleet/cut", *AT, "--journal", str(tmp_path / "j"))
     command = [str(one) for one in ("fleet", *arguments, "--json", "--jobs", "1")]
     process = subprocess.Popen(
-        [Path(sys.executable).parent / "espcert", *command],
-        env=os.environ | s3.environment,
+        [BIN, *command],
+        env=environment(s3.environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

@@ -7,6 +7,7 @@ gives the same records and outputs.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import time
@@ -19,7 +20,7 @@ from espcert.errors import EspcertError, FileError, UsageError
 from espcert.fleet import places, settings, work
 from espcert.fleet.task import Source, Task
 from espcert.fleet.work import Record
-from espcert.fleet.workers import AHEAD, Batch, Finished
+from espcert.fleet.workers import AHEAD, Batch, Finished, without_interrupts
 
 LOCAL: Final = "local"
 TLS: Final = "tls"
@@ -65,12 +66,12 @@ class Cluster:
 
     def __init__(self, scheduler: str, jobs: int) -> None:
         self._local: Any = None
+        try:
+            import distributed
+        except ImportError as error:
+            text = "--scheduler needs more: pip install 'espcert[dask]'"
+            raise UsageError("missing-extra", text) from error
         with _quiet():
-            try:
-                import distributed
-            except ImportError as error:
-                text = "--scheduler needs more: pip install 'espcert[dask]'"
-                raise UsageError("missing-extra", text) from error
             if scheduler == LOCAL:
                 self._local = _started(jobs)
             address = scheduler if self._local is None else self._local
@@ -110,14 +111,15 @@ def _started(jobs: int) -> Any:
     from distributed import LocalCluster
 
     try:
-        return LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=jobs,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            security=True,
-            silence_logs=logging.CRITICAL,
-        )
+        with without_interrupts():
+            return LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=jobs,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                security=True,
+                silence_logs=logging.CRITICAL,
+            )
     except (OSError, RuntimeError, TimeoutError) as error:
         text = f"--scheduler {LOCAL}: the workers did not start ({type(error).__name__})"
         raise FileError("no-scheduler", text) from error
@@ -144,11 +146,12 @@ def _connected(client: Any, address: Any, scheduler: str) -> Any:
 
 def _check_certificates(name: str) -> None:
     """Raise UsageError where Dask's settings have no certificates, or none that can be read."""
-    from distributed import Security
+    import distributed
 
+    security: Any = distributed.Security
     where = "Dask's settings distributed.comm.tls: ca-file, client.cert, client.key"
     try:
-        context = Security().get_connection_args("client")["ssl_context"]
+        context = security().get_connection_args("client")["ssl_context"]
     except (OSError, ValueError) as error:
         raise UsageError("bad-certificates", f"{name}: no certificates from {where}") from error
     if context is None:
@@ -157,7 +160,15 @@ def _check_certificates(name: str) -> None:
 
 def _check_versions(client: Any, scheduler: str) -> None:
     """Raise UsageError that names a worker with other versions, before it is sent anything."""
-    told = client.get_versions(packages=list(_CHECKED))
+
+    async def asked() -> Any:
+        return await asyncio.wait_for(client.get_versions(packages=list(_CHECKED)), REACH)
+
+    try:
+        told = client.sync(asked)
+    except (OSError, TimeoutError, asyncio.TimeoutError) as error:
+        text = f"its workers do not answer within {REACH:.0f} seconds"
+        raise FileError("no-workers", f"--scheduler {scheduler}: {text}") from error
     ours = settings.versions()
     for address, worker in sorted(told["workers"].items()):
         theirs = {name: worker["packages"].get(name) for name in _CHECKED}
@@ -282,8 +293,9 @@ def _quiet() -> Iterator[None]:
     """What Dask says of its own affairs goes nowhere."""
     import warnings
 
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in (*_LOGGERS, *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

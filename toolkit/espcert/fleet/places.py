@@ -34,7 +34,7 @@ def plain(path: str) -> str:
     scheme, _, rest = path.partition(MARK)
     if "::" in path:
         raise UsageError("bad-url", f"{scheme}://...: `::` chains URLs, which are not followed")
-    if scheme == _FILE:
+    if scheme.lower() == _FILE:
         return _local(path)
     if "@" in rest.split("/", 1)[0] or (scheme in _WEB and "?" in rest):
         text = "holds a user, password or signature, which every record would show"
