@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from tests.cli.runner import environment
 
@@ -82,11 +82,9 @@ def address_in(path: Path, scheduler: subprocess.Popen[bytes]) -> str:
 def end(*processes: subprocess.Popen[bytes]) -> None:
     """End processes and wait until they have."""
     for process in processes:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-    for process in processes:
+        process.terminate()
         try:
-            process.wait(10)
+            process.wait(5)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -130,6 +128,8 @@ def store(folder: Path) -> Iterator[Store]:
     server.start()
     try:
         url = "http://{}:{}".format(*server.get_host_and_port())
+        # What an earlier server of this process was given is still there.
+        urlopen(Request(f"{url}/moto-api/reset", method="POST"), timeout=PATIENCE).close()
         (folder / "aws").write_text("")
         changes = {
             **KEYS,

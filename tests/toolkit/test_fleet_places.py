@@ -103,7 +103,6 @@ def test_places_below() -> None:
     assert places.below("s3://x/out/", "/in/a/b.bin", "/in") == "s3://x/out/a/b.bin"
     assert places.below("gs://y", "s3://x/in/b", "s3://x/in") == "gs://y/b"
     assert places.parent("s3://x/in/b") == "s3://x/in"
-    assert places.stem("s3://x/in/b.c.bin") == "b.c"
 
 
 # --- Objects -------------------------------------------------------------------------------------

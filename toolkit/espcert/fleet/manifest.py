@@ -59,6 +59,11 @@ def read(name: str) -> Iterator[Source]:
             raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
 
 
+def key_files(source: Source) -> list[str | None]:
+    """The files that a row names besides the image."""
+    return [getattr(source, name) for name in _PATHS]
+
+
 def _open(name: str) -> TextIO:
     try:
         return Path(name).open(encoding="utf-8-sig", newline="")

@@ -58,11 +58,6 @@ def is_absolute(path: str) -> bool:
     return is_url(path) or os.path.isabs(path)  # noqa: PTH117 - of a million paths
 
 
-def stem(path: str) -> str:
-    """The last part, without its suffix."""
-    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - of a million paths
-
-
 def beside(path: str, base: str) -> str:
     """A path that was written relative to a directory."""
     if is_url(path):

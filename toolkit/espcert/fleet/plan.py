@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from espcert.errors import FileError, UsageError
 from espcert.files import reason_of
-from espcert.fleet import places, sources, storage, walk
+from espcert.fleet import manifest, places, sources, storage, walk
 from espcert.fleet.journal import PAGE, Journal, Row
 from espcert.fleet.settings import Request, same_settings
 from espcert.fleet.sources import Listed, batched
@@ -149,7 +149,7 @@ def _rows(
         output = None if request.output is None else _output(one, request.output)
         if output is None:
             common.add(one.source.path)
-        request.check_paths(one.source.path, one.source.hmac_key, one.source.efuse)
+        request.check_paths(one.source.path, *manifest.key_files(one.source))
         path, file = os.fsencode(one.source.path), one.found
         yield (
             path,

@@ -100,6 +100,9 @@ def below(root: str, looking: walk.Walk) -> Iterator[walk.Found]:
                 if _left_out(system.unstrip_protocol(f"{folder}/{name}"), name, looking):
                     del folders[name]
             for name, details in objects.items():
+                if not name and details["type"] == _DIRECTORY:
+                    # fsspec cannot go below a name like `a//b`: it is counted, not lost.
+                    looking.skipped[walk.EMPTY_NAME] += 1
                 url = system.unstrip_protocol(details["name"])
                 if name and not _too_large(details, looking) and not _left_out(url, name, looking):
                     yield _found(url, details)

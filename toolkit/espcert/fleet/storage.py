@@ -114,8 +114,8 @@ def _write_file(path: str, data: bytes, *, force: bool, ours: str | None, mark: 
         reason = files.reason_of(error)
         raise FileError("write-failed", f"{path}: cannot be written: {reason}") from error
     replace = force or _is_ours(output, data, ours)
-    files.check_output(output, force=replace)
     try:
+        files.check_output(output, force=replace)
         files.write_atomically(output, data, force=replace, mark=mark)
     except UsageError:
         # A cluster may run a batch twice at a time, where it takes a slow worker for a dead one.

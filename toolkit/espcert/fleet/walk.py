@@ -20,6 +20,7 @@ TOO_LARGE: Final = "too-large"
 LOOP: Final = "loop"
 NOT_REGULAR: Final = "not-regular"
 DANGLING: Final = "dangling-link"
+EMPTY_NAME: Final = "empty-name"
 
 Identity = tuple[int, int]
 """Device and inode: what tells one file from another."""
