@@ -192,7 +192,12 @@ def test_a_bad_manifest_is_an_error_before_any_work(text: str, tmp_path: Path) -
 
 WRONG = {
     "nothing there": (("none/*.bin",), "no such file, and no pattern that fits"),
-    "a URL": (("s3://bucket/x",), "espcert[remote]"),
+    "no protocol": (("nowhere://bucket/x",), "fsspec knows no protocol 'nowhere'"),
+    "a URL in a URL": (("simplecache::s3://bucket/x",), "chains URLs"),
+    "a password": (("ftp://me:hunter2@host/x",), "ftp://...: holds a user, password"),
+    "a signature": (("https://host/x?Signature=hunter2",), "https://...: holds"),
+    "no file URL": (("file://host/x",), "expected file:///PATH"),
+    "a remote output without a journal": (("{tree}", "-o", "memory://out"), "--journal FILE"),
     "shard": (("{tree}", "--shard", "3/2"), "expected I/N"),
     "report": (("{tree}", "--report", "r.txt"), "expected one of"),
     "stdin twice": (("-", "-"), "only once"),
@@ -205,9 +210,10 @@ WRONG = {
 def test_wrong_usage(case: str, tree: Path, tmp_path: Path) -> None:
     arguments, text = WRONG[case]
     listed = [one.replace("{tree}", str(tree)) for one in arguments]
-    done = fleet("audit", *listed, cwd=tmp_path)
+    done = fleet("migrate" if "-o" in listed else "audit", *listed, cwd=tmp_path)
     assert (done.code, done.out) == (2, "")
     assert text in done.err
+    assert "hunter2" not in done.err
     assert len(done.err.splitlines()) == 1
 
 

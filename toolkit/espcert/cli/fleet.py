@@ -32,8 +32,10 @@ group = typer.Typer(
 )
 
 OutputDirectoryOption = Annotated[
-    Path,
-    typer.Option("-o", "--output", metavar="DIR", help="Where to write.", show_default=False),
+    str,
+    typer.Option(
+        "-o", "--output", metavar="DIR", help="Where to write: DIR or a URL.", show_default=False
+    ),
 ]
 JournalArgument = Annotated[
     Path, typer.Argument(metavar="JOURNAL", help="The journal of a run.", show_default=False)

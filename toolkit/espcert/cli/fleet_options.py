@@ -73,6 +73,15 @@ JobsOption = Annotated[
         show_default=False,
     ),
 ]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Work on a Dask cluster: tcp://HOST:PORT, tls://HOST:PORT, or local.",
+        show_default=False,
+    ),
+]
 JournalOption = Annotated[
     Path | None,
     typer.Option(
@@ -118,6 +127,7 @@ class Asked(NamedTuple):
     max_size: int
     shard: str
     jobs: int | None
+    scheduler: str | None
     journal: Path | None
     rehash: bool
     reports: tuple[Path, ...]
@@ -139,6 +149,7 @@ def asked(
     max_size: MaxSizeOption = None,
     shard: ShardOption = "1/1",
     jobs: JobsOption = None,
+    scheduler: SchedulerOption = None,
     journal: JournalOption = None,
     rehash: RehashOption = False,
     report: ReportOption = None,
@@ -151,8 +162,8 @@ def asked(
     largest = MAX_SIZE if max_size is None else max_size
     return Asked(
         chip, label, partition_table_offset, hmac_keys, tuple(ca or ()), at, key_password,
-        expires_within, largest, shard, jobs, journal, rehash, tuple(report or ()), redact, force,
-        as_json, quiet,
+        expires_within, largest, shard, jobs, scheduler, journal, rehash, tuple(report or ()),
+        redact, force, as_json, quiet,
     )  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,13 +16,13 @@ from espcert.catalogue import ERROR
 from espcert.cli import common
 from espcert.cli.fleet_options import Asked
 from espcert.cli.fleet_progress import counts_text, progress
-from espcert.fleet import engine, reporting, runs
+from espcert.fleet import cluster, engine, reporting, runs
 from espcert.fleet.redaction import redact
 from espcert.fleet.reporting import FleetReport
 from espcert.fleet.settings import Request
 from espcert.fleet.sources import parse_shard
 from espcert.fleet.task import Task
-from espcert.fleet.workers import LocalPool, cores
+from espcert.fleet.workers import LocalPool, Pool, cores
 from espcert.text import printable
 
 
@@ -43,31 +45,41 @@ def task_of(verb: str, asked: Asked, **more: Any) -> Task:
     )
 
 
-def run(sources: Sequence[str], asked: Asked, task: Task, output: Path | None) -> NoReturn:
+def run(sources: Sequence[str], asked: Asked, task: Task, output: str | None) -> NoReturn:
     """Do it, say what came of it, and exit with the worst code."""
     reporting.check(asked.reports, force=asked.force)
     request = Request(
         tuple(sources),
         task,
-        None if output is None else str(output),
+        output,
         parse_shard(asked.shard),
         asked.rehash,
         asked.at is not None,
         tuple(map(str, asked.reports)),
+        elsewhere=asked.scheduler is not None and asked.scheduler != cluster.LOCAL,
     )
-    begun = runs.begin(request, asked.journal)
-    try:
-        code = _work(begun, asked)
-    finally:
-        begun.journal.close()
+    with _cluster(asked) as found:
+        begun = runs.begin(request, asked.journal)
+        try:
+            code = _work(begun, asked, found)
+        finally:
+            begun.journal.close()
     raise typer.Exit(code)
 
 
-def _work(begun: runs.Begun, asked: Asked) -> int:
+def _cluster(asked: Asked) -> AbstractContextManager[cluster.Cluster | None]:
+    """The cluster that is asked for, ready to work; none for processes of this machine."""
+    if asked.scheduler is None:
+        return contextlib.nullcontext()
+    cluster.check(asked.scheduler, asked.jobs)
+    return cluster.Cluster(asked.scheduler, asked.jobs or cores())
+
+
+def _work(begun: runs.Begun, asked: Asked, found: cluster.Cluster | None) -> int:
     if begun.journal.temporary and not asked.quiet:
         common.complain("without --journal FILE this run cannot be gone on with")
     try:
-        _all_images(begun, asked)
+        _all_images(begun, asked, found)
     except KeyboardInterrupt:
         _interrupted(begun)
         return common.EXIT_INTERRUPTED
@@ -82,11 +94,12 @@ def _work(begun: runs.Begun, asked: Asked) -> int:
     return worst
 
 
-def _all_images(begun: runs.Begun, asked: Asked) -> None:
+def _all_images(begun: runs.Begun, asked: Asked, found: cluster.Cluster | None) -> None:
     plan, task = begun.plan, begun.task
     if not plan.left:
         return
-    pool = LocalPool(task, min(asked.jobs or cores(), plan.left))
+    jobs = min(asked.jobs or cores(), plan.left)
+    pool: Pool = LocalPool(task, jobs) if found is None else found.pool(task)
     with progress(plan.left, quiet=asked.quiet) as shown:
 
         def tell(records: list[dict[str, Any]]) -> None:

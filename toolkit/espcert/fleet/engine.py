@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from espcert.errors import FileError
-from espcert.fleet import work
+from espcert.fleet import places, work
 from espcert.fleet.journal import Journal
 from espcert.fleet.plan import Plan, source_of
 from espcert.fleet.task import Task
@@ -58,7 +58,7 @@ def remove_remains(journal: Journal, task: Task) -> None:
     last = None
     for (output,) in journal.database.execute(query):
         folder = os.path.dirname(os.fsdecode(output))  # noqa: PTH120 - of a million paths
-        if folder != last:
+        if folder != last and not places.is_url(folder):
             last = folder
             for path in Path(folder).glob(f".espcert-{task.mark}*.tmp"):
                 path.unlink(missing_ok=True)
@@ -76,7 +76,7 @@ class _Loop:
         self._pool = pool
         self._tell = tell
         rows = journal.todo(plan.run, rehash=rehash)
-        self._sources = (source_of(row, rehash=rehash) for row in rows)
+        self._sources = (source_of(*one, rehash=rehash) for one in rows)
         self._again: deque[Batch] = deque()
         self._size = FIRST_BATCH
         self._in_a_row = 0

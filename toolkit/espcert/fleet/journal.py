@@ -11,12 +11,13 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from espcert.errors import FileError, UsageError
+from espcert.fleet import storage
 from espcert.fleet.work import FAILED, Record
 
 Row = sqlite3.Row
@@ -137,8 +138,12 @@ class Journal:
 
     # --- Plan ----------------------------------------------------------------------------------
 
-    def todo(self, run: int, *, rehash: bool) -> Iterator[Row]:
-        """The sources of this run without a record that holds, sorted by source."""
+    def todo(self, run: int, *, rehash: bool) -> Iterator[tuple[Row, bool]]:
+        """The sources of this run without a record that holds, sorted by source.
+
+        Each with whether its record is an answer for the bytes that it was made of; with `rehash`
+        all sources. Raises FileError where a store does not say whether it has an output.
+        """
         query = (
             "SELECT source, spec, sources.size AS size, output, status, "
             "records.version AS done_version, records.size AS done_size, "
@@ -148,7 +153,11 @@ class Journal:
         )
         last = b""
         while page := self.database.execute(query, (run, last, PAGE)).fetchall():
-            yield from (row for row in page if rehash or not holds(row))
+            answered = _answered(page)
+            for row in page:
+                told = row["source"] in answered
+                if rehash or not (told and _unchanged(row)):
+                    yield row, told
             last = page[-1]["source"]
 
     def confirm(self, paths: Iterable[str]) -> None:
@@ -184,23 +193,25 @@ def files_of(path: Path) -> list[Path]:
     return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))]
 
 
-def holds(row: Row) -> bool:
-    """Whether the record of a source is still the answer that a new run would give."""
-    unchanged = (row["done_size"], row["done_version"]) == (row["size"], row["version"])
-    return unchanged and answers(row)
+def _unchanged(row: Row) -> bool:
+    return bool((row["done_size"], row["done_version"]) == (row["size"], row["version"]))
 
 
-def answers(row: Row) -> bool:
-    """Whether the record of a source is an answer for the bytes that it was made of.
+def _answered(rows: Sequence[Row]) -> set[bytes]:
+    """The sources whose records are answers for the bytes that they were made of.
 
     Not where what was written has gone, and where the failure was not the image's but the
     machine's: no file, no space, no permission, no memory.
     """
-    if row["status"] is None:
-        return False
-    if row["status"] == FAILED and row["exit_code"] not in (1, 3):
-        return False
-    return row["output_sha256"] is None or os.path.lexists(os.fsdecode(row["output"]))
+    told = [row for row in rows if row["status"] is not None]
+    told = [row for row in told if row["status"] != FAILED or row["exit_code"] in (1, 3)]
+    written = {os.fsdecode(row["output"]) for row in told if row["output_sha256"] is not None}
+    there = storage.existing(written)
+    return {
+        row["source"]
+        for row in told
+        if row["output_sha256"] is None or os.fsdecode(row["output"]) in there
+    }
 
 
 def _fingerprints(number: int, record: Record) -> Iterator[tuple[int, str, bytes, bytes | None]]:

@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 from espcert.chips import CHIPS
 from espcert.errors import FileError, UsageError
 from espcert.files import reason_of
+from espcert.fleet import places
 from espcert.fleet.task import Source
 
 IMAGE: Final = "image"
@@ -56,6 +57,11 @@ def read(name: str) -> Iterator[Source]:
             raise UsageError("bad-manifest", f"{name}: is no table: {error}") from error
         except OSError as error:
             raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
+
+
+def key_files(source: Source) -> list[str | None]:
+    """The files that a row names besides the image."""
+    return [getattr(source, name) for name in _PATHS]
 
 
 def _open(name: str) -> TextIO:
@@ -119,7 +125,7 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
     chip = given.get("chip")
     if chip is not None and chip not in CHIPS:
         raise UsageError("bad-manifest", f"{where}: chip {chip!r} is none of {', '.join(CHIPS)}")
-    path = os.path.normpath(os.path.join(base, given[IMAGE]))  # noqa: PTH118
+    path = places.beside(given[IMAGE], base)
     keys = {name: os.path.join(base, given[name]) for name in _PATHS if name in given}  # noqa: PTH118
     return Source(
         path,

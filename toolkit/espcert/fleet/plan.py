@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -13,10 +14,10 @@ from typing import Any, Final, NamedTuple
 
 from espcert.errors import FileError, UsageError
 from espcert.files import reason_of
-from espcert.fleet import sources, walk
-from espcert.fleet.journal import Journal, Row, answers
+from espcert.fleet import manifest, places, sources, storage, walk
+from espcert.fleet.journal import PAGE, Journal, Row
 from espcert.fleet.settings import Request, same_settings
-from espcert.fleet.sources import Listed
+from espcert.fleet.sources import Listed, batched
 from espcert.fleet.task import MIGRATE, Source
 from espcert_formats.flash import SECTOR
 
@@ -77,11 +78,11 @@ def prepare(journal: Journal, request: Request) -> Plan:
     return Plan(run, total, left, written, skipped)
 
 
-def source_of(row: Row, *, rehash: bool) -> Source:
+def source_of(row: Row, answered: bool, *, rehash: bool) -> Source:
     """A source as it was planned, with what the journal knows of earlier work on it."""
     spec = json.loads(row["spec"])
     spec["output"] = None if row["output"] is None else os.fsdecode(row["output"])
-    spec["known"] = row["input_sha256"] if rehash and answers(row) else None
+    spec["known"] = row["input_sha256"] if rehash and answered else None
     return Source(os.fsdecode(row["source"]), ours=row["output_sha256"], **spec)
 
 
@@ -90,10 +91,12 @@ def source_of(row: Row, *, rehash: bool) -> Source:
 
 def _looking(journal: Journal, request: Request) -> walk.Walk:
     output, keys = request.output, request.task.hmac_keys
-    roots = [name for name in request.arguments if os.path.isdir(name)]  # noqa: PTH112
+    arguments = [storage.canonical(name) for name in request.arguments]
+    roots = [name for name in arguments if os.path.isdir(name)]  # noqa: PTH112
     top = walk.identities(roots, "root")
     outputs = walk.identities([output], walk.OUTPUT) if output else {}
-    if any(one in top for one in outputs):
+    url = request.output if request.output and places.is_url(request.output) else None
+    if any(one in top for one in outputs) or (url and url in arguments):
         raise UsageError("bad-output", f"-o {output}: is a source; inputs are never changed")
     key_directory = walk.identities([keys], walk.KEYS) if keys else {}
     own = walk.identities([str(journal.path), *request.reports], walk.JOURNAL)
@@ -102,6 +105,7 @@ def _looking(journal: Journal, request: Request) -> walk.Walk:
         request.task.max_size,
         {one: reason for one, reason in avoided.items() if one not in top},
         next((one for one in key_directory if one in top), None),
+        url,
     )
 
 
@@ -113,7 +117,7 @@ def _list(journal: Journal, request: Request, looking: walk.Walk, run: int) -> N
         base, output = common.path, request.output
 
         def place(source: bytes) -> bytes:
-            return os.fsencode(_below(output, os.fsdecode(source), base))
+            return os.fsencode(places.below(output, os.fsdecode(source), base))
 
         journal.database.create_function("place", 1, place, deterministic=True)
         journal.database.create_function("fold", 1, _folded, deterministic=True)
@@ -132,15 +136,10 @@ class _CommonParent:
         self._last = ""
 
     def add(self, path: str) -> None:
-        parent = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - of a million paths
-        if parent == self._last:
-            return
-        self._last = parent
-        try:
-            self.path = parent if self.path is None else os.path.commonpath([self.path, parent])
-        except ValueError as error:
-            text = f"{path}: on another drive than the sources before it"
-            raise UsageError("bad-source", text) from error
+        parent = places.parent(path)
+        if parent != self._last:
+            self._last = parent
+            self.path = parent if self.path is None else places.common(self.path, parent)
 
 
 def _rows(
@@ -150,6 +149,7 @@ def _rows(
         output = None if request.output is None else _output(one, request.output)
         if output is None:
             common.add(one.source.path)
+        request.check_paths(one.source.path, *manifest.key_files(one.source))
         path, file = os.fsencode(one.source.path), one.found
         yield (
             path,
@@ -183,11 +183,7 @@ def _output(one: Listed, directory: str) -> str | None:
     """Where a source goes, where that can be told from the source alone."""
     if one.source.output is not None:
         return _inside(directory, one.source.output)
-    return None if one.root is None else _below(directory, one.source.path, one.root)
-
-
-def _below(directory: str, path: str, base: str) -> str:
-    return os.path.join(directory, os.path.relpath(path, base))  # noqa: PTH118 - of a million paths
+    return None if one.root is None else places.below(directory, one.source.path, one.root)
 
 
 def _inside(directory: str, name: str) -> str:
@@ -195,11 +191,13 @@ def _inside(directory: str, name: str) -> str:
     plain = os.path.normpath(name)
     if os.path.isabs(plain) or Path(plain).parts[:1] in ((), (".",), ("..",)):  # noqa: PTH117
         raise UsageError("bad-output", f"output {name!r}: expected a file below -o DIR")
-    return os.path.join(directory, plain)  # noqa: PTH118
+    return places.joined(directory, plain)
 
 
 def _folded(path: bytes) -> str:
-    """Equal for two paths that some file systems take for the same."""
+    """Equal for two paths that some file systems take for the same; object stores do not."""
+    if places.is_url(os.fsdecode(path)):
+        return os.fsdecode(path)
     return unicodedata.normalize("NFC", os.fsdecode(path)).casefold().encode(
         "utf-8", "surrogatepass"
     ).decode("utf-8", "backslashreplace")  # fmt: skip
@@ -218,6 +216,9 @@ def _check_outputs(journal: Journal, request: Request, run: int) -> None:
     ])  # fmt: skip
     _check_folders(journal, run)
     journal.database.execute("CREATE INDEX IF NOT EXISTS by_inode ON sources (inode)")
+    if places.is_url(str(request.output)):
+        _refuse("output-exists", _in_the_way_remotely(journal, request, run))
+        return
     query = (
         "SELECT sources.id AS id, source, output, first_run, output_sha256 "
         "FROM sources LEFT JOIN records USING (id) WHERE run = ? AND mine"
@@ -242,6 +243,25 @@ def _in_the_way(
         if len(found) == SHOWN:
             break
     return found
+
+
+def _in_the_way_remotely(journal: Journal, request: Request, run: int) -> list[str]:
+    """The same for outputs behind URLs: a store tells no second name of an object."""
+    database = journal.database
+    query = (
+        "SELECT output FROM sources WHERE run = ? AND mine "
+        "AND output IN (SELECT source FROM sources) LIMIT ?"
+    )
+    text = "is a source; inputs are never changed"
+    found = [f"{_text(row['output'])} {text}" for row in database.execute(query, (run, SHOWN))]
+    if found or request.task.force or storage.is_empty(str(request.output)):
+        return found
+    query = "SELECT output FROM sources WHERE run = ?1 AND first_run = ?1 AND mine"
+    outputs = (_text(row["output"]) for row in database.execute(query, (run,)))
+    chunks = batched(outputs, PAGE)
+    there = (path for chunk in chunks for path in sorted(storage.existing(chunk)))
+    text = "exists; --force replaces it"
+    return [f"{path} {text}" for path in itertools.islice(there, SHOWN)]
 
 
 def _is_source(journal: Journal, output: str) -> bool:
@@ -304,7 +324,7 @@ def _count(journal: Journal, condition: str, run: int) -> int:
 def _left(journal: Journal, request: Request, run: int) -> tuple[int, int]:
     """How many sources are left, and about how many bytes they will be written with."""
     number = size = 0
-    for row in journal.todo(run, rehash=request.rehash):
+    for row, _ in journal.todo(run, rehash=request.rehash):
         number += 1
         held = PARTITION if request.task.partition_only else row["size"] or 0
         size += max(PARTITION, -(-held // SECTOR) * SECTOR)
@@ -312,7 +332,7 @@ def _left(journal: Journal, request: Request, run: int) -> tuple[int, int]:
 
 
 def _check_space(request: Request, needed: int) -> None:
-    if request.output is None or not needed:
+    if request.output is None or places.is_url(request.output) or not needed:
         return
     try:
         free = shutil.disk_usage(request.output).free

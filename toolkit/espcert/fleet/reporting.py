@@ -74,6 +74,11 @@ class FleetReport:
                 yield redaction.redact(record) if self._redacted else record
 
 
+_EXACT: Final = (".jsonl", ".parquet")
+"""Endings of reports that hold every record as it is."""
+_PAGE: Final = "html"
+
+
 def check(paths: Sequence[Path], *, force: bool) -> None:
     """Raise UsageError for a report that could not be written, before any work is done."""
     for path in paths:
@@ -95,7 +100,10 @@ def _is_there(package: str) -> bool:
 
 def write(report: FleetReport, paths: Sequence[Path], *, force: bool) -> None:
     """Write each report, complete or not at all. Raises UsageError, FileError."""
+    exact = next((path.name for path in paths if path.suffix.lower() in _EXACT), None)
     for path in paths:
         writer = WRITERS[path.suffix.lower()]
         module = importlib.import_module(f"espcert.fleet.reports.{writer}")
-        module.write(report, path, force=force)
+        # A page holds so many rows; it names the report that holds them all.
+        options = {"full_report": exact} if writer == _PAGE else {}
+        module.write(report, path, force=force, **options)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from espcert import files, migration, verification
 from espcert.errors import FileError, UsageError
 from espcert.fleet import journal as journals
-from espcert.fleet import plan, settings, sources, storage, work
+from espcert.fleet import places, plan, settings, sources, storage, work
 from espcert.fleet.journal import Journal
 from espcert.fleet.plan import Plan
 from espcert.fleet.settings import Request
@@ -36,8 +36,12 @@ def begin(request: Request, path: Path | None) -> Begun:
     Where this raises (UsageError, FileError) nothing was done: neither a journal nor a directory
     is there that was not there before.
     """
+    if request.output is not None:
+        request = replace(request, output=storage.canonical(request.output))
     check(request)
-    made = None if request.output is None else _made(Path(request.output))
+    _check_journal(request, path)
+    remote = request.output is None or places.is_url(request.output)
+    made = None if remote else _made(Path(str(request.output)))
     try:
         return _planned(request, path)
     except BaseException:
@@ -50,15 +54,21 @@ def begin(request: Request, path: Path | None) -> Begun:
 def check(request: Request) -> None:
     """Raise UsageError or FileError for what could not work with any image."""
     task = request.task
+    request.check_paths(request.output, task.hmac_keys, *task.ca)
+    request.check_paths(task.signing_key, task.key_password)
     sources.check(request.arguments)
     work.check(task)
     if task.verb == MIGRATE:
-        assert request.output is not None
-        storage.refuse_url(request.output)
         means = verification.means(at=task.at, chip=task.chip)
         migration.Options(task.size, accept=frozenset(task.accept), means=means)
     if task.hmac_keys is not None and not Path(task.hmac_keys).is_dir():
         raise UsageError("not-found", f"--hmac-keys {task.hmac_keys}: no such directory")
+
+
+def _check_journal(request: Request, path: Path | None) -> None:
+    if path is None and request.output is not None and places.is_url(request.output):
+        text = "needs --journal FILE, a file here: an object store cannot hold one"
+        raise UsageError("no-journal", f"-o {request.output}: {text}")
 
 
 def _made(directory: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from espcert.errors import UsageError
-from espcert.fleet import work
+from espcert.fleet import places, work
 from espcert.fleet.journal import Journal
 from espcert.fleet.sources import ALL, Shard
 from espcert.fleet.task import Task
@@ -28,6 +28,7 @@ class Request:
 
     `output` is the directory of a migration. `at_given` tells whether the clock was given: where
     it was not, that of the journal counts. `reports` are the files of this run's reports.
+    `elsewhere` tells whether other machines do the work, with directories of their own.
     """
 
     arguments: tuple[str, ...]
@@ -37,6 +38,14 @@ class Request:
     rehash: bool = False
     at_given: bool = False
     reports: tuple[str, ...] = ()
+    elsewhere: bool = False
+
+    def check_paths(self, *paths: str | None) -> None:
+        """Raise UsageError for a relative path where the workers may not know what it means."""
+        for path in paths:
+            if self.elsewhere and path is not None and not places.is_absolute(path):
+                text = "is relative, but a cluster's workers have other directories"
+                raise UsageError("relative-path", f"{path}: {text}; give the whole path")
 
 
 def versions() -> dict[str, str]:
@@ -59,7 +68,7 @@ def options(request: Request) -> dict[str, Any]:
     kept["shard"] = f"{shard.number}/{shard.count}"
     kept["output"] = request.output
     kept["sources"] = list(request.arguments)
-    if not all(os.path.isabs(name) for name in request.arguments):  # noqa: PTH117
+    if not all(places.is_absolute(name) for name in request.arguments):
         kept["directory"] = os.getcwd()  # noqa: PTH109
     return {name: list(one) if isinstance(one, tuple) else one for name, one in kept.items()}
 

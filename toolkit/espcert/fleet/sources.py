@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO
+from typing import Final, NamedTuple, TextIO, TypeVar
 
 from espcert.errors import FileError, UsageError
 from espcert.files import STDIN, reason_of
-from espcert.fleet import manifest, storage, walk
+from espcert.fleet import manifest, places, storage, walk
 from espcert.fleet.task import Source
 
 LIST_MARK: Final = "@"
+
+
+CHUNK: Final = 256
+"""Sources that are held at a time, so that a store can be asked for many at once."""
+
+T = TypeVar("T")
 
 
 class Listed(NamedTuple):
@@ -28,6 +35,17 @@ class Listed(NamedTuple):
     source: Source
     found: walk.Found
     root: str | None
+
+
+class _Url(NamedTuple):
+    """A source that its store is still to be asked for, and whether it may stand for many.
+
+    `top` tells whether it was an argument, which must mean something.
+    """
+
+    source: Source
+    many: bool = True
+    top: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +78,9 @@ def check(arguments: Sequence[str]) -> None:
     if list(arguments).count(STDIN) > 1:
         raise UsageError("stdin-twice", "standard input (-) can be read only once")
     for argument in arguments:
-        storage.refuse_url(argument)
+        if places.is_url(argument) and places.is_url(storage.canonical(argument)):
+            continue
+        argument = places.plain(argument)
         name = argument.removeprefix(LIST_MARK)
         exists = os.path.lexists(argument) or (name != argument and os.path.lexists(name))
         if argument != STDIN and not exists and not _fits(argument):
@@ -75,14 +95,32 @@ def listed(arguments: Sequence[str], looking: walk.Walk) -> Iterator[Listed]:
     """The images that the arguments mean, in no order; some perhaps more than once.
 
     Raises UsageError for an argument or a manifest that cannot be understood, FileError where a
-    list cannot be read.
+    list cannot be read or a store cannot be asked.
     """
-    for argument in arguments:
+    for chunk in batched(_all(arguments, looking), CHUNK):
+        urls = [one.source.path for one in chunk if isinstance(one, _Url) and not one.top]
+        seen = storage.look_at_all(urls)
+        for one in chunk:
+            if isinstance(one, _Url):
+                yield from _remote(one, None if one.top else next(seen), looking)
+            else:
+                yield one
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Items, some at a time."""
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def _all(arguments: Sequence[str], looking: walk.Walk) -> Iterator[Listed | _Url]:
+    for argument in map(places.plain, arguments):
         if argument == STDIN:
             yield from _lines(_stdin(), "standard input", looking)
         elif argument.startswith(LIST_MARK) and not os.path.lexists(argument):
             yield from _list(argument.removeprefix(LIST_MARK), looking)
-        elif os.path.lexists(argument):
+        elif places.is_url(argument) or os.path.lexists(argument):
             yield from _path(argument, looking, top=True)
         else:
             for path in glob.iglob(argument, recursive=True):  # noqa: PTH207 - as a shell does it
@@ -95,7 +133,7 @@ def _stdin() -> TextIO:
     return sys.stdin
 
 
-def _list(name: str, looking: walk.Walk) -> Iterator[Listed]:
+def _list(name: str, looking: walk.Walk) -> Iterator[Listed | _Url]:
     if manifest.is_manifest(name):
         yield from _manifest(name)
         return
@@ -106,16 +144,19 @@ def _list(name: str, looking: walk.Walk) -> Iterator[Listed]:
         raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
 
 
-def _lines(file: TextIO, name: str, looking: walk.Walk) -> Iterator[Listed]:
+def _lines(file: TextIO, name: str, looking: walk.Walk) -> Iterator[Listed | _Url]:
     for line in manifest.bounded_lines(file, name):
         path = line.rstrip("\r\n")
         if path:
-            storage.refuse_url(path)
-            yield from _path(path, looking)
+            yield from _path(places.plain(path), looking)
 
 
-def _path(path: str, looking: walk.Walk, *, top: bool = False) -> Iterator[Listed]:
+def _path(path: str, looking: walk.Walk, *, top: bool = False) -> Iterator[Listed | _Url]:
     """A file or a directory; an argument itself (`top`) may be a manifest, too."""
+    if places.is_url(path):
+        url = storage.canonical(path)
+        yield _Url(Source(url, _stem(url)), top=top)
+        return
     name = os.path.normpath(path)
     if os.path.isdir(name):  # noqa: PTH112 - it never raises
         for one in looking.below(name):
@@ -132,14 +173,40 @@ def _plain(path: str) -> str:
     return path.removeprefix(f".{os.sep}")
 
 
+def _remote(one: _Url, seen: storage.Seen | None, looking: walk.Walk) -> Iterator[Listed]:
+    """What a URL means: an object, all objects below it, or those that fit it as a pattern."""
+    from espcert.fleet import remote
+
+    source = one.source
+    seen = seen or remote.look(source.path)
+    if seen.is_directory and one.many:
+        for found in remote.below(source.path, looking):
+            below = Source(found.path, _stem(found.path), named=False)
+            yield Listed(below, found, source.path)
+    elif seen.found is None and one.many and glob.has_magic(source.path):
+        fitting = list(remote.fitting(source.path))
+        if one.top and not fitting:
+            raise UsageError("not-found", f"{source.path}: no object, and none that fits it")
+        for url in fitting:
+            again = _Url(Source(url, _stem(url)), top=True)
+            yield from _remote(again, None, looking)
+    elif seen.found is None and one.top:
+        raise UsageError("not-found", f"{source.path}: no such object")
+    else:
+        yield Listed(source, seen.found or walk.Found(source.path, None, None, None), None)
+
+
 def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - of a million paths
 
 
-def _manifest(name: str) -> Iterator[Listed]:
+def _manifest(name: str) -> Iterator[Listed | _Url]:
     for source in manifest.read(name):
-        storage.refuse_url(source.path)
-        yield _named(source)
+        if places.is_url(source.path):
+            url = storage.canonical(source.path)
+            yield _Url(replace(source, path=url), many=False)
+        else:
+            yield _named(source)
 
 
 def _named(source: Source) -> Listed:

@@ -1,15 +1,20 @@
-"""Where the images of a fleet are read and written: the one place that knows what a path is."""
+"""Where the images of a fleet are read and written: files here, objects behind URLs elsewhere."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from espcert import files
 from espcert.errors import FileError, UsageError
+from espcert.fleet import places
+
+if TYPE_CHECKING:
+    from espcert.fleet.walk import Found
 
 
 class Stored(NamedTuple):
@@ -19,17 +24,33 @@ class Stored(NamedTuple):
     version: str
 
 
-def is_url(path: str) -> bool:
-    """Whether a path is to be opened by other means than the file system."""
-    return "://" in path
+class Seen(NamedTuple):
+    """What a URL is: `found` an object, or a directory, or nothing at all."""
+
+    found: Found | None
+    is_directory: bool = False
 
 
-def refuse_url(path: str) -> None:
-    """Raise UsageError for a path that is no local file."""
-    if is_url(path):
-        raise UsageError(
-            "no-remote", f"{path}: URLs need the extra espcert[remote], which is not installed"
-        )
+def canonical(path: str) -> str:
+    """A path or URL under the one name that it has in records.
+
+    Raises UsageError for a URL that cannot be opened, or should not be.
+    """
+    path = places.plain(path)
+    if not places.is_url(path):
+        return path
+    from espcert.fleet import remote
+
+    return remote.plain(path)
+
+
+def look_at_all(urls: Sequence[str]) -> Iterator[Seen]:
+    """What each of some URLs is; nothing where its store does not say."""
+    if not urls:
+        return iter(())
+    from espcert.fleet import remote
+
+    return remote.look_at_all(urls)
 
 
 def version_of(status: os.stat_result) -> str:
@@ -57,6 +78,10 @@ def read(path: str, limit: int) -> Stored:
     Raises UsageError for what is no file, UnreadableError where it is larger, FileError where
     reading fails. The version is that from before reading: what changes meanwhile is seen later.
     """
+    if places.is_url(path):
+        from espcert.fleet import remote
+
+        return remote.read(path, limit)
     try:
         status = Path(path).stat()
     except (OSError, ValueError):
@@ -73,6 +98,15 @@ def write(path: str, data: bytes, *, force: bool, ours: str | None, mark: str) -
     cut short or of an older input, and is written anew. Any other is replaced with `force` only.
     Raises UsageError where it exists, FileError where the system refuses.
     """
+    if places.is_url(path):
+        from espcert.fleet import remote
+
+        remote.write(path, data, force=force, ours=ours)
+    else:
+        _write_file(path, data, force=force, ours=ours, mark=mark)
+
+
+def _write_file(path: str, data: bytes, *, force: bool, ours: str | None, mark: str) -> None:
     output = Path(path)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -80,8 +114,13 @@ def write(path: str, data: bytes, *, force: bool, ours: str | None, mark: str) -
         reason = files.reason_of(error)
         raise FileError("write-failed", f"{path}: cannot be written: {reason}") from error
     replace = force or _is_ours(output, data, ours)
-    files.check_output(output, force=replace)
-    files.write_atomically(output, data, force=replace, mark=mark)
+    try:
+        files.check_output(output, force=replace)
+        files.write_atomically(output, data, force=replace, mark=mark)
+    except UsageError:
+        # A cluster may run a batch twice at a time, where it takes a slow worker for a dead one.
+        if not _is_ours(output, data, None):
+            raise
 
 
 def _is_ours(output: Path, data: bytes, ours: str | None) -> bool:
@@ -90,3 +129,21 @@ def _is_ours(output: Path, data: bytes, ours: str | None) -> bool:
     limit = max(len(data), files.MAX_IMAGE_SIZE)
     digest = hashlib.sha256(files.read_image(str(output), limit)).hexdigest()
     return digest in (ours, hashlib.sha256(data).hexdigest())
+
+
+def existing(paths: Collection[str]) -> set[str]:
+    """Those of some outputs that are there. Raises FileError where a store does not say."""
+    urls = [path for path in paths if places.is_url(path)]
+    found = {path for path in paths if not places.is_url(path) and os.path.lexists(path)}
+    if urls:
+        from espcert.fleet import remote
+
+        found |= remote.existing(urls)
+    return found
+
+
+def is_empty(url: str) -> bool:
+    """Whether there is nothing below a URL. Raises FileError where the store does not say."""
+    from espcert.fleet import remote
+
+    return remote.is_empty(url)

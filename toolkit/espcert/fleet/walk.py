@@ -20,6 +20,7 @@ TOO_LARGE: Final = "too-large"
 LOOP: Final = "loop"
 NOT_REGULAR: Final = "not-regular"
 DANGLING: Final = "dangling-link"
+EMPTY_NAME: Final = "empty-name"
 
 Identity = tuple[int, int]
 """Device and inode: what tells one file from another."""
@@ -40,12 +41,14 @@ class Walk:
     """What is left out when directories are looked through, and how much was.
 
     `avoided` are files and directories by their identity, with the reason; `skipped` counts by
-    reason. `key_directory` is one whose files with the suffix .hex are keys.
+    reason. `key_directory` is one whose files with the suffix .hex are keys, `remote_output` the
+    URL below which outputs are written.
     """
 
     max_size: int
     avoided: dict[Identity, str] = field(default_factory=dict)
     key_directory: Identity | None = None
+    remote_output: str | None = None
     skipped: Counter[str] = field(default_factory=Counter)
 
     def below(self, root: str) -> Iterator[Found]:

@@ -23,7 +23,7 @@ from espcert.catalogue import ERROR
 from espcert.efuse import load as load_efuse
 from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
 from espcert.findings import SEVERITIES, Finding
-from espcert.fleet import identity, storage
+from espcert.fleet import identity, places, storage
 from espcert.fleet.task import AUDIT, Source, Task
 from espcert.image import Image
 from espcert.keys import load_hmac_key
@@ -131,6 +131,7 @@ def _work(source: Source, task: Task, record: Record) -> bool:
         if skipped is not None:
             record |= {"status": SKIPPED, "reason_code": skipped, "input_sha256": digest}
             return True
+        _refuse_remote_csv(source.path, stored.data)
         image = opening.open_bytes(stored.data, source.path, given)
     if digest == source.known:
         return False
@@ -148,6 +149,12 @@ def _of_pem(source: Source, given: Opening, record: Record) -> tuple[Image, str]
     image = opening.open_image(source.path, given)
     assert image.contents is not None
     return image, sha256(b"".join(item.data for item in image.contents.items))
+
+
+def _refuse_remote_csv(path: str, data: bytes) -> None:
+    if places.is_url(path) and opening.is_csv(data):
+        text = "is a CSV, which names files beside it; they are read from directories only"
+        raise UsageError("remote-csv", f"{path}: {text}")
 
 
 def _not_meant(data: bytes) -> str | None:
@@ -210,7 +217,8 @@ def _migrate(
 
 def _write(source: Source, data: bytes, task: Task) -> str:
     assert source.output is not None
-    files.refuse_input_as_output([source.path], Path(source.output))
+    if not places.is_url(source.output):
+        files.refuse_input_as_output([source.path], Path(source.output))
     storage.write(source.output, data, force=task.force, ours=source.ours, mark=task.mark)
     return source.output
 

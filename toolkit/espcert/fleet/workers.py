@@ -98,7 +98,7 @@ class _Worker:
         self._executor = ProcessPoolExecutor(
             1, multiprocessing.get_context("spawn"), _prepare_process
         )
-        with _without_interrupts():
+        with without_interrupts():
             self._process = self._executor.submit(os.getpid)
 
     @property
@@ -140,7 +140,7 @@ class _Worker:
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """A process that is started meanwhile ignores Ctrl-C from its first instruction on."""
     if threading.current_thread() is not threading.main_thread():
         yield
