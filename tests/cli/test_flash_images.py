@@ -149,7 +149,7 @@ def test_bytes_behind_a_bare_partition_make_no_flash_image(tmp_path: Path) -> No
 def test_a_row_beyond_the_end_of_the_file(tmp_path: Path) -> None:
     rows: Rows = [("esp_secure_cert", 0x3F, 6, 0x400000, 0x2000)]
     found = asked("detect", tmp_path / "flash.bin", flash(rows, b"", at=0x8000)).object
-    assert (found["layout"], found["reason_code"]) == (None, "empty")
+    assert (found["layout"], found["reason_code"]) == (None, "truncated")
     assert "beyond the end of the file" in found["reason"]
 
 

@@ -36,7 +36,7 @@ def open_table(name: str, given: Opening = AS_IT_IS) -> FlashTable:
     if table is None:
         where = "where one is looked for" if offset is None else f"at {offset:#x}"
         why = unreadable.reason_for(data)
-        if not reader.flash and why.code not in unreadable.PLAIN_CODES:
+        if not reader.flash and why.code in unreadable.ENCRYPTED_CODES:
             raise UnreadableError(why.code, f"no partition table {where}: {why.text}")
         how = f", as it is or decrypted: {UNFIT}" if reader.flash else ""
         raise UnreadableError("no_partition", f"no partition table {where}{how}")
