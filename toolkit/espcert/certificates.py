@@ -47,8 +47,9 @@ def parse(data: bytes) -> tuple[Certificate, ...]:
     return () if certificate is None else (certificate,)
 
 
+@functools.lru_cache(maxsize=64)
 def describe(data: bytes) -> CertificateInfo:
-    """What the certificates of an item say."""
+    """What the certificates of an item say. Cached as `parse` is."""
     certificates = parse(data)
     if not certificates:
         return CertificateInfo(0)

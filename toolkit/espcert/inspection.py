@@ -8,6 +8,7 @@ from typing import Any
 from espcert import certificates, detection, encoding, keypairs
 from espcert.checks import structure
 from espcert.detection import Reading
+from espcert.quiet import no_warnings
 from espcert.text import printable
 from espcert_formats import items as kinds
 from espcert_formats.checksum import sha256
@@ -27,7 +28,8 @@ def time_text(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC, whole seconds."""
     if moment is None:
         return None
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return utc.isoformat(timespec="seconds") + "Z"
 
 
 def item_to_json(item: Item) -> dict[str, Any]:
@@ -82,7 +84,8 @@ def _key_details(item: Item) -> dict[str, Any]:
 
 def items_to_json(contents: Contents) -> list[dict[str, Any]]:
     """All items, sorted by offset, then kind."""
-    return [item_to_json(item) for item in contents.items]
+    with no_warnings():
+        return [item_to_json(item) for item in contents.items]
 
 
 def to_json(reading: Reading) -> dict[str, Any]:

@@ -213,8 +213,13 @@ def verdict(found: Iterable[Finding], *, strict: bool = False, proof: bool = Fal
 
 def to_json(reading: Reading, found: list[Finding], judged: str) -> dict[str, Any]:
     """The object of `espcert verify --json`, without `schema` and `file`; `judged`: its verdict."""
-    return detection.to_json(reading) | {
+    return detection.to_json(reading) | judgement_to_json(reading.require(), found, judged)
+
+
+def judgement_to_json(contents: Contents, found: list[Finding], judged: str) -> dict[str, Any]:
+    """What that object has beyond the one of `espcert detect --json`."""
+    return {
         "verdict": judged,
-        "proven": is_proven(reading.require(), found),
+        "proven": is_proven(contents, found),
         "findings": [finding.to_json() for finding in found],
     }

@@ -172,8 +172,8 @@ _DEFAULTS: Final = {
 
 def _spec(source: Source) -> str:
     """What tells a source from a plain path."""
-    given = {name: getattr(source, name) for name in _DEFAULTS}
-    return json.dumps({name: one for name, one in given.items() if one != _DEFAULTS[name]})
+    given = ((name, getattr(source, name)) for name in _DEFAULTS)
+    return json.dumps({name: one for name, one in given if one != _DEFAULTS[name]})
 
 
 # --- Outputs -------------------------------------------------------------------------------------

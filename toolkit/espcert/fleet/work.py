@@ -20,6 +20,7 @@ from espcert import (
     verification,
 )
 from espcert.catalogue import ERROR
+from espcert.efuse import EfuseDump
 from espcert.efuse import load as load_efuse
 from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
 from espcert.findings import SEVERITIES, Finding
@@ -28,6 +29,7 @@ from espcert.fleet.task import AUDIT, Source, Task
 from espcert.image import Image
 from espcert.keys import load_hmac_key
 from espcert.opening import Opening
+from espcert.quiet import no_warnings
 from espcert.text import printable
 from espcert.verification import Means
 from espcert_formats.checksum import sha256
@@ -43,7 +45,9 @@ MAX_KEY_FILE: Final = 1 << 20
 _SQLITE: Final = b"SQLite format 3\0"
 _PEM: Final = b"-----BEGIN "
 
-_UNREAD: Final[Record] = {
+_UNKNOWN: Final[Record] = {
+    "status": DONE,
+    "exit_code": 0,
     "container": None,
     "layout": None,
     "key": None,
@@ -56,13 +60,24 @@ _UNREAD: Final[Record] = {
     "proven": None,
     "findings": [],
 }
-_UNWRITTEN: Final[Record] = {
+_NOTHING_WRITTEN: Final[Record] = {
     "output": None,
     "items": [],
     "changes": [],
     "partition_table": None,
     "flash_command": None,
 }
+_ENDS: Final[Record] = {
+    "input_sha256": None,
+    "output_sha256": None,
+    "input_size": None,
+    "input_version": None,
+    **identity.NOBODY,
+    "duration_ms": 0.0,
+}
+_UNREAD: Final = _UNKNOWN | _ENDS
+_UNWRITTEN: Final = _UNKNOWN | _NOTHING_WRITTEN | _ENDS
+"""The fields of an image of which nothing is known yet, of an audit and of a migration."""
 
 
 def run_batch(batch: Sequence[Source], task: Task) -> list[Record | None]:
@@ -78,8 +93,9 @@ def process(source: Source, task: Task) -> Record | None:
     begin = time.perf_counter()
     record = _blank(source, task)
     try:
-        if not _work(source, task, record):
-            return None
+        with no_warnings():
+            if not _work(source, task, record):
+                return None
     except EspcertError as error:
         _fail(record, error.code, error.message, error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a record, not a crash
@@ -97,10 +113,8 @@ def died(source: Source, task: Task) -> Record:
 
 
 def _blank(source: Source, task: Task) -> Record:
-    head = {"schema": 1, "source": source.path, "id": source.id, "status": DONE, "exit_code": 0}
-    ends = {"input_sha256": None, "output_sha256": None, "input_size": None, "input_version": None}
-    written = {} if task.verb == AUDIT else _UNWRITTEN
-    return head | _UNREAD | written | ends | identity.NOBODY | {"duration_ms": 0.0}
+    head = {"schema": 1, "source": source.path, "id": source.id}
+    return head | (_UNREAD if task.verb == AUDIT else _UNWRITTEN)
 
 
 def _fail(record: Record, code: str, message: str, exit_code: int) -> None:
@@ -172,7 +186,7 @@ def _judge(reading: detection.Reading, source: Source, task: Task, record: Recor
     if task.verb == AUDIT:
         found = _sorted([*verification.findings(reading, given), *soon])
         judged = verification.verdict(found, strict=task.strict, proof=task.require_proof)
-        record |= verification.to_json(reading, found, judged)
+        record |= verification.judgement_to_json(context.contents, found, judged)
         record |= identity.describe(context, found)
         record["exit_code"] = 1 if judged == ERROR else 0
     else:
@@ -228,6 +242,9 @@ def _write(source: Source, data: bytes, task: Task) -> str:
 
 def _opening(source: Source, task: Task) -> Opening:
     """How one image is read, with the keys of its module."""
+    label = source.label or task.label
+    if source.flash_encryption_key is None and source.nvs_keys is None:
+        return _opening_without_keys(label, task.table_offset)
     flash = keys = None
     if source.flash_encryption_key is not None:
         chip = source.chip or task.chip
@@ -238,7 +255,7 @@ def _opening(source: Source, task: Task) -> Opening:
         keys = nvs_encryption.load_keys(source.nvs_keys)
     names = (source.flash_encryption_key, source.nvs_keys)
     return Opening(
-        source.label or task.label,
+        label,
         task.table_offset,
         flash_encryption=flash,
         nvs_keys=keys,
@@ -246,12 +263,32 @@ def _opening(source: Source, task: Task) -> Opening:
     )
 
 
+@lru_cache(maxsize=4)
+def _opening_without_keys(label: str | None, table_offset: int | None) -> Opening:
+    return Opening(label, table_offset)
+
+
 def _means(source: Source, task: Task) -> Means:
     """The means of one image: those of the fleet, and the module's own keys."""
     chip = source.chip or task.chip
+    key = _hmac_key(source, task.hmac_keys)
+    efuse = None if source.efuse is None else load_efuse(source.efuse, chip)
+    if key is None and efuse is None:
+        return _means_without_keys(task, chip)
+    return _means_with(task, chip, key, efuse)
+
+
+@lru_cache(maxsize=16)
+def _means_without_keys(task: Task, chip: str | None) -> Means:
+    return _means_with(task, chip, None, None)
+
+
+def _means_with(
+    task: Task, chip: str | None, hmac_key: bytes | None, efuse: EfuseDump | None
+) -> Means:
     return verification.means(
-        hmac_key=_hmac_key(source, task.hmac_keys),
-        efuse=None if source.efuse is None else load_efuse(source.efuse, chip),
+        hmac_key=hmac_key,
+        efuse=efuse,
         at=task.at,
         chip=chip,
         firmware=task.firmware,
@@ -307,9 +344,4 @@ def key_paths(directory: str, stem: str) -> list[str]:
 
 def check(task: Task) -> None:
     """Raise UsageError or FileError for what would fail with every image."""
-    verification.means(
-        at=task.at,
-        chip=task.chip,
-        firmware=task.firmware,
-        **_shared(task.ca, task.signing_key, task.key_password),
-    )
+    _means_with(task, task.chip, None, None)
