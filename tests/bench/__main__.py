@@ -19,12 +19,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from tests.bench import calls, commands, fleet, memory, report_page
+from tests.bench import calls, commands, fleet, layout, memory, report_page
 from tests.bench.table import Table
 
 LIBRARIES: Final = ("espcert", "typer", "cryptography", "kaitaistruct")
 OFFICIAL: Final = "esp-secure-cert-tool"
-FLEET: Final = 2000
 FLEETS: Final = (10_000, 100_000)
 BATCHES_A_ROUND: Final = 5
 """Calls take less time than commands, so they get more rounds."""
@@ -57,7 +56,9 @@ def tables(official: Path, rounds: int, turns: int) -> Iterator[Table]:
     yield calls.calls_table(calls.measure(batches), batches)
     yield memory.memory_table(memory.measure(turns))
     few = max(1, rounds // 4)
-    yield fleet.rates_table(fleet.measure(few, FLEET), few, FLEET)
+    rates = fleet.measure(few)
+    yield fleet.rates_table(rates, few)
+    yield layout.layout_table(rates, layout.measure())
     yield fleet.memory_table(fleet.memory(FLEETS))
     yield fleet.loop_table(official)
     yield report_page.page_table(report_page.measure())
