@@ -121,6 +121,33 @@ def test_a_directory_is_looked_through(tree: Path, tmp_path: Path) -> None:
     assert [Path(one["source"]).name for one in skipped] == ["ca.pem"]
 
 
+def test_a_journal_among_the_images_is_no_image(tmp_path: Path) -> None:
+    copied(tmp_path / "x.bin")
+    for lines in (1, 0):
+        done = fleet("audit", tmp_path, *AT, "--journal", tmp_path / "j", "--json")
+        assert (done.code, len(done.objects)) == (0, lines), done.out
+
+
+def test_the_log_of_a_killed_runs_journal_is_no_image(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "other")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("CREATE TABLE any (x)")
+    database.commit()
+    copied(tmp_path / "x.bin")
+    shutil.copy(tmp_path / "other-wal", tmp_path / "left-wal")
+    database.close()
+    done = fleet("audit", tmp_path, *AT, "--json")
+    found = {Path(one["source"]).name: one.get("reason_code") for one in done.objects}
+    assert found == {"x.bin": None, "other": "journal", "left-wal": "journal"}
+    assert done.code == 0
+
+
+def test_a_file_of_the_name_of_standard_input(tmp_path: Path) -> None:
+    copied(tmp_path / "-")
+    done = fleet("audit", ".", *AT, "--json", cwd=tmp_path)
+    assert (done.code, done.object["source"], done.object["layout"]) == (0, "-", "tlv")
+
+
 @pytest.mark.usefixtures("tree")
 def test_patterns_lists_and_standard_input(tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from espcert.errors import FileError, UsageError
 from espcert.files import reason_of
 from espcert.fleet import manifest, places, sources, storage, walk
-from espcert.fleet.journal import PAGE, Journal, Row
+from espcert.fleet.journal import PAGE, Journal, Row, files_of
 from espcert.fleet.settings import Request, same_settings
 from espcert.fleet.sources import Listed, batched
 from espcert.fleet.task import MIGRATE, Source
@@ -99,7 +99,8 @@ def _looking(journal: Journal, request: Request) -> walk.Walk:
     if any(one in top for one in outputs) or (url and url in arguments):
         raise UsageError("bad-output", f"-o {output}: is a source; inputs are never changed")
     key_directory = walk.identities([keys], walk.KEYS) if keys else {}
-    own = walk.identities([str(journal.path), *request.reports], walk.JOURNAL)
+    kept = [*map(str, files_of(journal.path)), *request.reports]
+    own = walk.identities(kept, walk.JOURNAL)
     avoided = key_directory | outputs | own
     return walk.Walk(
         request.task.max_size,

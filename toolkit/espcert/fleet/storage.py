@@ -88,7 +88,9 @@ def read(path: str, limit: int) -> Stored:
         status = None
     if status is not None and not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise UsageError("not-a-file", f"{path}: is not a regular file")
-    return Stored(files.read_image(path, limit), version_of(status) if status else "")
+    # A file of the name `-` is meant, where the single verbs mean standard input.
+    name = os.path.join(os.curdir, path) if path == files.STDIN else path  # noqa: PTH118
+    return Stored(files.read_image(name, limit), version_of(status) if status else "")
 
 
 def write(path: str, data: bytes, *, force: bool, ours: str | None, mark: str) -> None:

@@ -42,7 +42,8 @@ DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 MAX_KEY_FILE: Final = 1 << 20
 """Bytes of the largest certificate, key or password file."""
 
-_SQLITE: Final = b"SQLite format 3\0"
+_SQLITE: Final = (b"SQLite format 3\0", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+"""How a database and its write-ahead log begin. Source: sqlite.org/fileformat.html, 1.3.1, 4.1."""
 _PEM: Final = b"-----BEGIN "
 
 _UNKNOWN: Final[Record] = {
