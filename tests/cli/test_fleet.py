@@ -338,6 +338,33 @@ def test_inputs_are_never_outputs(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+REPORTS_IN_THE_WAY = {
+    "an input": ("audit", "x.csv", "--report", "x.csv"),
+    "an input by a link": ("audit", "x.csv", "--report", "linked.csv"),
+    "the journal": ("audit", "x.csv", "--journal", "j.csv", "--report", "j.csv"),
+    "each other": ("audit", "x.csv", "--report", "r.csv", "--report", "./r.csv"),
+    "an output": ("migrate", "x.csv", "-o", "out", "--report", "out/x.csv"),
+    "the journal of a report": ("report", "old.csv", "-o", "old.csv"),
+}
+
+
+@pytest.mark.parametrize("case", REPORTS_IN_THE_WAY)
+def test_reports_replace_nothing_that_is_needed(case: str, tmp_path: Path) -> None:
+    copied(tmp_path / "x.csv")
+    os.link(tmp_path / "x.csv", tmp_path / "linked.csv")
+    fleet("audit", "x.csv", *AT, "--journal", "old.csv", cwd=tmp_path)
+    (tmp_path / "out").mkdir()
+    before = contents(tmp_path)
+    done = fleet(*REPORTS_IN_THE_WAY[case], "--force", cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_the_output_directory_is_not_looked_through(tmp_path: Path) -> None:
     copied(tmp_path / "x.bin")
     for lines in (1, 0):

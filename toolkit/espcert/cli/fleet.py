@@ -127,7 +127,7 @@ def report(
     from espcert.fleet.journal import read_journal
 
     with common.outcome():
-        reporting.check(output, force=force)
+        reporting.check(output, force=force, journal=journal)
         opened = read_journal(journal)
         try:
             reporting.write(reporting.FleetReport(opened, redacted=redact), output, force=force)

@@ -47,7 +47,7 @@ def task_of(verb: str, asked: Asked, **more: Any) -> Task:
 
 def run(sources: Sequence[str], asked: Asked, task: Task, output: str | None) -> NoReturn:
     """Do it, say what came of it, and exit with the worst code."""
-    reporting.check(asked.reports, force=asked.force)
+    reporting.check(asked.reports, force=asked.force, journal=asked.journal)
     request = Request(
         tuple(sources),
         task,

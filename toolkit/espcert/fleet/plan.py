@@ -65,6 +65,7 @@ def prepare(journal: Journal, request: Request) -> Plan:
         total = _count(journal, "run = ? AND mine", run)
         if not _count(journal, "run = ?", run):
             raise UsageError("no-sources", "no image was found in what was given")
+        _check_reports(journal, request, run)
         if request.task.verb == MIGRATE:
             _check_outputs(journal, request, run)
         journal.database.execute(
@@ -202,6 +203,20 @@ def _folded(path: bytes) -> str:
     return unicodedata.normalize("NFC", os.fsdecode(path)).casefold().encode(
         "utf-8", "surrogatepass"
     ).decode("utf-8", "backslashreplace")  # fmt: skip
+
+
+def _check_reports(journal: Journal, request: Request, run: int) -> None:
+    """Raise UsageError for a report that would replace a source, or meet an output."""
+    query = "SELECT 1 FROM sources WHERE run = ? AND output_key = ?"
+    for report in request.reports:
+        if _is_source(journal, report):
+            text = "is a source; inputs are never changed"
+            raise UsageError("bad-output", f"--report {report}: {text}")
+        if request.output is not None and not places.is_url(request.output):
+            relative = os.path.relpath(os.path.realpath(report), os.path.realpath(request.output))
+            key = _folded(os.fsencode(places.joined(request.output, relative)))
+            if journal.database.execute(query, (run, key)).fetchone():
+                raise UsageError("output-clash", f"--report {report}: is the output of a source")
 
 
 def _check_outputs(journal: Journal, request: Request, run: int) -> None:

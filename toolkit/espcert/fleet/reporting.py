@@ -79,8 +79,12 @@ _EXACT: Final = (".jsonl", ".parquet")
 _PAGE: Final = "html"
 
 
-def check(paths: Sequence[Path], *, force: bool) -> None:
-    """Raise UsageError for a report that could not be written, before any work is done."""
+def check(paths: Sequence[Path], *, force: bool, journal: Path | None = None) -> None:
+    """Raise UsageError for a report that could not be written, before any work is done.
+
+    Each must be another file, and none the `journal`.
+    """
+    files.refuse_same_place([*paths, *([] if journal is None else [journal])])
     for path in paths:
         writer = WRITERS.get(path.suffix.lower())
         if writer is None:
