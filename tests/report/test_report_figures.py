@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -125,6 +125,15 @@ def test_expiry_at_the_edges() -> None:
     assert [dict(p.counts) for p in found.periods()] == [
         {"expired": 1, "soon": 1}, {"soon": 1, "later": 1},
     ]  # fmt: skip
+
+
+def test_any_number_of_days_is_soon_enough() -> None:
+    for days in (5_000_000, 10**30):
+        options = {"expires_within": days}
+        clock = figures.clock_of({"at": "2026-03-02T08:00:00Z", "options": options})
+        end = datetime(9999, 12, 30, tzinfo=timezone.utc)
+        assert clock.judge(end) == "soon"
+        assert (clock.at + timedelta(days=clock.days)).year == 9999
 
 
 def test_far_ends_are_gathered() -> None:

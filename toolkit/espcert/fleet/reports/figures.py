@@ -102,9 +102,11 @@ class Clock(NamedTuple):
 
 
 def clock_of(header: Record) -> Clock:
-    """The clock of a run; `header["at"]` is RFC 3339."""
+    """The clock of a run; `header["at"]` is RFC 3339. What is soon ends where dates do."""
     days = (header.get("options") or {}).get("expires_within")
-    return Clock(moment_of(header["at"]), days if isinstance(days, int) else DEFAULT_SOON)
+    at = moment_of(header["at"])
+    most = (datetime.max.replace(tzinfo=timezone.utc) - at).days
+    return Clock(at, min(days, most) if isinstance(days, int) else DEFAULT_SOON)
 
 
 def moment_of(text: str) -> datetime:
