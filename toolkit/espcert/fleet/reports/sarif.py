@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from espcert import files
 from espcert.catalogue import CATALOGUE
+from espcert.fleet import places
 from espcert.fleet.reports import Report
 
 SCHEMA: Final = (
@@ -72,7 +73,10 @@ def _artifact(source: str) -> Object:
 
 
 def _uri(source: str) -> str:
-    """A relative reference, or a file URI for an absolute path. Source: RFC 3986, RFC 8089."""
+    """A relative reference, or a URI of a file or an object. Source: RFC 3986, RFC 8089."""
+    if places.is_url(source):
+        scheme, _, rest = source.partition(places.MARK)
+        return f"{scheme}{places.MARK}{quote(os.fsencode(rest))}"
     plain = quote(os.fsencode(source.replace(os.sep, "/")))
     if os.path.isabs(source):  # noqa: PTH117 - of a million paths
         return f"file://{plain if plain.startswith('/') else '/' + plain}"
