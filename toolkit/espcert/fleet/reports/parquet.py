@@ -22,6 +22,7 @@ _TEXTS: Final = (
     *("source", "id", "status", "container", "layout", "key", "revision", "label", "chip_family"),
     *("reason", "reason_code", "verdict", "output", "flash_command", "input_sha256"),
     *("output_sha256", "input_version", "subject", "serial", "key_sha256"),
+    *("table_output", "plan_output"),
 )
 _NUMBERS: Final = ("exit_code", "input_size", "efuse_key_id")
 _LISTS: Final = ("evidence", "changes", "names")
@@ -62,6 +63,7 @@ def _schema() -> pyarrow.Schema:
             ("findings", pa.list_(pa.struct([*finding, ("offset", number)]))),
             ("error", pa.struct([("code", text), ("message", text)])),
             ("proven", pa.bool_()),
+            ("output_encrypted", pa.bool_()),
             ("not_after", pa.timestamp("s", tz="UTC")),
             ("duration_ms", pa.float64()),
         ]
