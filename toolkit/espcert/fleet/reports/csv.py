@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,10 @@ COLUMNS: Final = (
     *("key_sha256", "input_size", "input_sha256", "output", "output_sha256", "errors", "warnings"),
     *("error", "message", "duration_ms", "run"),
 )
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings that make a spreadsheet compute a field. Source: OWASP, CSV Injection."""
+_FORMULA: Final = re.compile(r"(^|[;|\t])(?=\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet begins to compute: at the beginning of a field, or of what becomes one where
+it takes another separator than the comma (much of Europe's takes the semicolon). Also the wide
+forms of the signs. Source: OWASP, CSV Injection."""
 
 
 def write(report: Report, path: Path, *, force: bool = False) -> None:
@@ -61,10 +64,9 @@ def _codes(record: Mapping[str, Any], severity: str) -> str:
 
 
 def _safe(value: object) -> str:
-    """A field that no spreadsheet computes: an apostrophe in front of what looks like a formula."""
+    """A field that no spreadsheet computes: an apostrophe before what looks like a formula."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    text = str(value)
-    return printable(f"'{text}" if text.startswith(FORMULA) else text)
+    return printable(_FORMULA.sub(r"\1'", str(value)))
