@@ -20,6 +20,8 @@ from tests.toolkit import pki
 from tests.toolkit.test_fleet_work import image_with
 from tests.toolkit.test_nvs_encryption import KEY, encrypted, stored
 
+from espcert.fleet.journal import open_journal
+
 AT = ("--at", "2026-06-01")
 JOURNAL = ".espcert-fleet.sqlite"
 
@@ -493,6 +495,33 @@ def test_a_damaged_journal(tmp_path: Path, dumps: Path) -> None:
         assert done.code == 4
         assert "the journal cannot be read or written" in done.err
         assert len(done.err.splitlines()) == 1
+
+
+def test_a_journal_whose_run_was_never_planned(tmp_path: Path, dumps: Path) -> None:
+    for name in ("1", "2"):
+        open_journal(tmp_path / name).close()
+    for end in ("jsonl", "csv", "sarif", "xml", "html"):
+        done = fleet("report", tmp_path / "1", "-o", tmp_path / f"r.{end}")
+        assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+        assert "no run was planned" in done.err
+    done = fleet("merge", tmp_path / "1", tmp_path / "2", "-o", tmp_path / "3")
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert fleet("audit", dumps, *AT, "--journal", tmp_path / "1", "--quiet").code == 3
+
+
+def test_a_journal_that_somebody_has_changed(tmp_path: Path) -> None:
+    copied(tmp_path / "x.bin")
+    path = tmp_path / "j"
+    fleet("audit", tmp_path / "x.bin", *AT, "--journal", path, "--quiet")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE records SET record = json_set(record, '$.source', '')")
+    assert len(records_of(reported(path, tmp_path / "r.jsonl"))) == 1
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE records SET record = '{'")
+    done = fleet("report", path, "-o", tmp_path / "other.jsonl")
+    assert (done.code, len(done.err.splitlines())) == (4, 1)
+    assert "it is damaged" in done.err
 
 
 def test_a_journal_in_use(tmp_path: Path, dumps: Path) -> None:

@@ -65,7 +65,7 @@ class Journal:
         """What was written under a name, None where nothing was."""
         query = "SELECT value FROM facts WHERE name = ?"
         row = self.database.execute(query, (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else self._told(row[0])
 
     def set_fact(self, name: str, value: Any) -> None:
         """Write something that JSON can hold under a name; on disk with the next commit."""
@@ -102,15 +102,22 @@ class Journal:
     def records(self) -> Iterator[Record]:
         """All records, sorted by source; never more than a few in memory."""
         query = (
-            "SELECT record FROM sources JOIN records USING (id) WHERE source > ? "
+            "SELECT source, record FROM sources JOIN records USING (id) WHERE source > ? "
             "ORDER BY source LIMIT ?"
         )
         last = b""
         while page := self.database.execute(query, (last, PAGE)).fetchall():
             for row in page:
-                record: Record = json.loads(row[0])
+                record: Record = self._told(row["record"])
                 yield record
-            last = os.fsencode(record["source"])
+            last = page[-1]["source"]
+
+    def _told(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            text = "the journal cannot be read or written: it is damaged"
+            raise FileError("journal-failed", f"{self.path}: {text}") from error
 
     def counts(self, column: str) -> dict[Any, int]:
         """How many records there are by `status`, `exit_code` or `verdict`."""
@@ -245,14 +252,20 @@ def open_journal(path: Path) -> Journal:
 
 
 def read_journal(path: Path) -> Journal:
-    """Open a journal that is there, to read it. Raises as `open_journal` does."""
+    """Open a journal that is there, to read it. Raises as `open_journal` does.
+
+    Raises UsageError, too, for one whose run ended before it was planned.
+    """
     if not path.is_file():
         raise UsageError("not-found", f"{path}: no such journal")
     with naming(path):
         _refuse_foreign(path)
         database = _connected(path)
         _check(database, path)
-    return Journal(database, path, temporary=False)
+        journal = Journal(database, path, temporary=False)
+        if journal.fact("verb") is None:
+            raise UsageError("empty-journal", f"{path}: no run was planned in it; start it again")
+    return journal
 
 
 def _created(path: Path, *, temporary: bool) -> Journal:

@@ -118,7 +118,7 @@ def _joined(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "options": options | {"clocks": sorted({one["at"] for one in facts})},
         "versions": first["versions"],
         "at": min(one["at"] for one in facts),
-        "started": min(one["started"] for one in facts if one["started"]),
+        "started": min((one["started"] for one in facts if one["started"]), default=None),
         "finished": None if None in ends else max(ends),
         "skipped": skipped,
         "run": 1,
