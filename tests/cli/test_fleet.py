@@ -694,6 +694,32 @@ def test_a_run_can_be_redacted_as_it_goes(tmp_path: Path) -> None:
     assert done.object["source"].startswith("redacted-")
 
 
+KEY_FILES = {
+    "image,hmac_key\nx.bin,SN4711.bin\n": "not-found",
+    "image,efuse\nx.bin,SN4711.txt\n": "bad-efuse",
+    "image,hmac_key\nx.bin,x-SN4711\n": "bad-key",
+}
+
+
+@pytest.mark.parametrize("manifest", KEY_FILES)
+def test_redacted_errors_name_no_key_file(manifest: str, tmp_path: Path) -> None:
+    copied(tmp_path / "x.bin")
+    for name in ("SN4711.txt", "x-SN4711"):
+        (tmp_path / name).write_text("{")
+    (tmp_path / "m.csv").write_text(manifest)
+    plain = fleet("audit", "m.csv", *AT, "--json", cwd=tmp_path).object
+    assert "SN4711" in plain["error"]["message"]
+    done = fleet("audit", "m.csv", *AT, "--json", "--redact", cwd=tmp_path)
+    assert done.object["error"]["code"] == plain["error"]["code"]
+    assert "SN4711" not in done.out
+
+
+def test_redacted_errors_of_an_image_keep_their_words(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("SN4711.bin\n")
+    done = fleet("audit", "@list", *AT, "--json", "--redact", cwd=tmp_path)
+    assert done.object["error"]["message"] == f"{done.object['source']}: no such file"
+
+
 # --- Exit codes and the terminal ------------------------------------------------------------------
 
 

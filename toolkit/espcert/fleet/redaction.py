@@ -14,6 +14,9 @@ from espcert.catalogue import CATALOGUE
 Record = Mapping[str, Any]
 
 LEFT_OUT: Final = "left out, as it may name the module"
+_DIGEST: Final = "redacted-"
+_OF_FILES: Final = (2, 4)
+"""Exit codes of what can be said of any file."""
 _NAME: Final = re.compile(r"\b(CN|OU?|C|L|ST|DC|UID|STREET|SERIALNUMBER|[0-9]+(\.[0-9]+)+)=", re.I)
 _PATHS: Final = ("source", "output", "id")
 _IDENTITY: Final = ("subject", "serial")
@@ -28,7 +31,7 @@ def digest(text: str) -> str:
     Whoever can guess a text can tell that it was this one; nobody can compute it.
     """
     hashed = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"redacted-{hashed[:16]}"
+    return f"{_DIGEST}{hashed[:16]}"
 
 
 def redact(record: Record) -> dict[str, Any]:
@@ -56,7 +59,11 @@ def redact(record: Record) -> dict[str, Any]:
 def _errors(shown: dict[str, Any], hidden: list[tuple[str, str]]) -> dict[str, Any]:
     if "error" in shown:
         error = shown["error"]
-        shown["error"] = error | {"message": _text(error["message"], hidden)}
+        message = _text(error["message"], hidden)
+        # What is not about the image is about another file, whose name may be the module's.
+        if shown["exit_code"] in _OF_FILES and not message.startswith(_DIGEST):
+            message = LEFT_OUT
+        shown["error"] = error | {"message": message}
     if shown.get("items"):
         names = ("subject", "issuer", "serial")
         shown["items"] = [
