@@ -198,6 +198,27 @@ def test_a_manifest_names_the_keys_of_encrypted_images(tmp_path: Path) -> None:
     assert fleet("audit", "x.bin", *AT, cwd=tmp_path).code == 3
 
 
+def test_a_manifest_holds_against_paths_in_any_order(tmp_path: Path) -> None:
+    copied(tmp_path / "x.bin")
+    (tmp_path / "m.csv").write_text("image,id\nx.bin,module 1\nx.bin,module 1\n")
+    for arguments in (("m.csv", "x.bin", "."), (".", "x.bin", "m.csv"), ("x.bin", ".", "m.csv")):
+        done = fleet("audit", *arguments, *AT, "--json", cwd=tmp_path)
+        found = {one["source"]: one["id"] for one in done.objects if one["status"] == "done"}
+        assert found == {"x.bin": "module 1"}
+
+
+@pytest.mark.parametrize("row", ["x.bin,2,", "x.bin,1,pre_prov"])
+def test_two_rows_of_one_image_that_differ(row: str, tmp_path: Path) -> None:
+    copied(tmp_path / "x.bin")
+    (tmp_path / "m.csv").write_text(f"image,id,label\nx.bin,1,\n{row}\n")
+    done = fleet("audit", "m.csv", *AT, "--journal", "j", cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "espcert: x.bin: two rows say different things of it; one run has one record of an image\n"
+    )
+    assert not (tmp_path / "j").exists()
+
+
 BAD_MANIFESTS = {
     "image,flash_address\nx.bin,0b1\n": "flash_address '0b1' is no decimal",
     "image,hmac\nx.bin,1\n": "column 'hmac' is none of",

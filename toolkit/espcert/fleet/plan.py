@@ -32,8 +32,10 @@ INSERT INTO sources (source, first_run, run, mine, spec, size, version, inode, o
 VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
 ON CONFLICT (source) DO UPDATE SET run = ?2, mine = ?3, spec = ?4, size = ?5, version = ?6,
     inode = ?7, output = ?8, output_key = ?9
-WHERE run < ?2 OR ?10
+WHERE run < ?2 OR (?10 AND spec = ?11) OR (?10 AND NOT coalesce(json_extract(spec, '$.named'), 1))
 """
+# What is named (?10) holds against what a directory holds, and what a manifest says against a mere
+# path (?11), in whatever order they come.
 
 
 class Plan(NamedTuple):
@@ -113,7 +115,7 @@ def _looking(journal: Journal, request: Request) -> walk.Walk:
 
 def _list(journal: Journal, request: Request, looking: walk.Walk, run: int) -> None:
     common = _CommonParent()
-    rows = _rows(request, looking, run, common)
+    rows = _rows(journal, request, looking, run, common)
     journal.database.executemany(_INSERT, rows)
     if request.output is not None and common.path is not None:
         base, output = common.path, request.output
@@ -145,7 +147,7 @@ class _CommonParent:
 
 
 def _rows(
-    request: Request, looking: walk.Walk, run: int, common: _CommonParent
+    journal: Journal, request: Request, looking: walk.Walk, run: int, common: _CommonParent
 ) -> Iterator[tuple[Any, ...]]:
     for one in sources.listed(request.arguments, looking):
         output = None if request.output is None else _output(one, request.output)
@@ -153,18 +155,34 @@ def _rows(
             common.add(one.source.path)
         request.check_paths(one.source.path, *manifest.key_files(one.source))
         path, file = os.fsencode(one.source.path), one.found
+        plain = _spec(Source(one.source.path, sources.stem(one.source.path)))
+        spec = _spec(one.source)
+        if one.source.named and spec != plain:
+            _refuse_other(journal, (path, run, spec, plain))
         yield (
             path,
             run,
             one.source.path in request.shard,
-            _spec(one.source),
+            spec,
             file.size,
             file.version,
             None if file.inode is None else "{}:{}".format(*file.inode),
             None if output is None else os.fsencode(output),
             None if output is None else _folded(os.fsencode(output)),
             one.source.named,
+            plain,
         )
+
+
+def _refuse_other(journal: Journal, row: tuple[bytes, int, str, str]) -> None:
+    """Raise UsageError where a manifest has said something else of the same image."""
+    query = (
+        "SELECT 1 FROM sources WHERE source = ? AND run = ? AND spec NOT IN (?, ?) "
+        "AND coalesce(json_extract(spec, '$.named'), 1)"
+    )
+    if journal.database.execute(query, row).fetchone():
+        text = "two rows say different things of it; one run has one record of an image"
+        raise UsageError("source-twice", f"{_text(row[0])}: {text}")
 
 
 _DEFAULTS: Final = {
