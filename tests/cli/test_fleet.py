@@ -20,6 +20,7 @@ from tests.toolkit import pki
 from tests.toolkit.test_fleet_work import image_with
 from tests.toolkit.test_nvs_encryption import KEY, encrypted, stored
 
+from espcert.fleet import merging
 from espcert.fleet.journal import open_journal
 
 AT = ("--at", "2026-06-01")
@@ -288,6 +289,28 @@ def test_shards_are_the_fleet(dumps: Path, tmp_path: Path) -> None:
     across = [one for one in (tmp_path / "whole.jsonl").read_text().splitlines() if "across" in one]
     assert across[-1] == (tmp_path / "merged.jsonl").read_text().splitlines()[-1]
     assert fleet("merge", *journals, "-o", merged).code == 2
+
+
+def test_a_merged_journal_appears_whole_or_not_at_all(
+    dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = tmp_path / "1", tmp_path / "2"
+    fleet("audit", dumps, *AT, "--shard", "1/20", "--journal", one, "--quiet")
+    fleet("audit", dumps, *AT, "--shard", "2/20", "--journal", two, "--quiet")
+    seen = []
+
+    def watched(facts: Any) -> Any:
+        seen.append(sorted(path.name for path in tmp_path.iterdir() if path.name[0] != "."))
+        return joined(facts)
+
+    joined = merging._joined
+    monkeypatch.setattr(merging, "_joined", watched)
+    merging.merge([one, two], tmp_path / "3")
+    assert seen == [["1", "2"]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3"]
+    assert (tmp_path / "3").stat().st_mode & 0o777 == 0o600
+    missing = fleet("merge", one, two, "-o", tmp_path / "none" / "3")
+    assert (missing.code, missing.err) == (2, f"espcert: {tmp_path / 'none'}: no such directory\n")
 
 
 def test_journals_that_do_not_fit_are_not_merged(dumps: Path, tmp_path: Path) -> None:

@@ -205,6 +205,20 @@ def _created(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
+def publish(temporary: Path, output: Path) -> None:
+    """Give a file that is whole and synced its name, in one step; an existing one stays.
+
+    Raises UsageError where the file exists, FileError where the system refuses.
+    """
+    try:
+        _publish(temporary, output, force=False)
+        _sync_directory(output.parent)
+    except FileExistsError as error:
+        raise UsageError("output-exists", f"{output}: exists; it is never replaced") from error
+    except OSError as error:
+        raise _not_written(output, error) from error
+
+
 def _publish(temporary: Path, output: Path, *, force: bool) -> None:
     if force:
         temporary.replace(output)

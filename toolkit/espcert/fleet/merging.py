@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from espcert import files
 from espcert.errors import UsageError
 from espcert.fleet import journal as journals
 from espcert.fleet.journal import Journal, naming
@@ -30,16 +31,27 @@ _COPIED: Final = (
 
 
 def merge(paths: Sequence[Path], output: Path) -> None:
-    """Write a journal with the records of several.
+    """Write a journal with the records of several; it appears whole or not at all.
 
     Raises UsageError where the output exists, where the journals were not made with the same
     verb, options and versions, or where two of them have different images under one path.
     """
     if os.path.lexists(output):
         raise UsageError("output-exists", f"{output}: exists; it is never replaced")
+    files.check_output(output, force=False)
     facts = [_facts(path) for path in paths]
     for path, one in zip(paths, facts, strict=True):
         _same(path, one, paths[0], facts[0])
+    temporary = output.with_name(f".espcert-{os.urandom(6).hex()}.tmp")
+    try:
+        _write(temporary, paths, facts)
+        files.publish(temporary, output)
+    finally:
+        for file in journals.files_of(temporary):
+            file.unlink(missing_ok=True)
+
+
+def _write(output: Path, paths: Sequence[Path], facts: Sequence[dict[str, Any]]) -> None:
     merged = journals.open_journal(output)
     try:
         for path in paths:
@@ -47,12 +59,8 @@ def merge(paths: Sequence[Path], output: Path) -> None:
         with merged.transaction():
             for name, value in _joined(facts).items():
                 merged.set_fact(name, value)
+    finally:
         merged.close()
-    except BaseException:
-        merged.close()
-        for file in journals.files_of(output):
-            file.unlink(missing_ok=True)
-        raise
 
 
 def _facts(path: Path) -> dict[str, Any]:
