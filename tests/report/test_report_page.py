@@ -190,6 +190,14 @@ def test_a_migration_says_so() -> None:
     assert "Not sound" not in text
 
 
+def test_a_run_that_was_not_finished_says_so_on_the_first_screen() -> None:
+    made = fleet(20)
+    assert "not finished" not in page(made)
+    made.header |= {"finished": None, "left": 1234}
+    first = " ".join(page(made).split()).partition("<main>")[0]
+    assert "The run was not finished.</strong> 1,234 modules of its sources are not" in first
+
+
 def test_files_that_were_left_out_are_no_modules() -> None:
     made = fleet(20)
     blank = dict.fromkeys(("layout", "key", "verdict", "not_after"))

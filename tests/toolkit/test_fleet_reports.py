@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,15 @@ from tests.example_fleet import Fleet
 from tests.toolkit import pki
 from tests.toolkit.test_fleet_work import image_with, record_of
 
+from espcert.fleet import merging, runs
+from espcert.fleet.journal import read_journal
+from espcert.fleet.plan import source_of
+from espcert.fleet.reporting import FleetReport
 from espcert.fleet.reports import csv as csv_report
 from espcert.fleet.reports import parquet, sarif
-from espcert.fleet.task import MIGRATE
+from espcert.fleet.settings import Request
+from espcert.fleet.task import AUDIT, MIGRATE, Task
+from espcert.fleet.work import process
 
 SIGNS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
@@ -58,3 +65,36 @@ def test_parquet_has_every_field(record: Any, tmp_path: Path) -> None:
     for name, value in record.items():
         if name not in ("items", "partition_table", "fingerprints", "not_after"):
             assert row[name] == value, name
+
+
+def header_of(folder: Path, *, work: bool = False) -> Any:
+    """What a report says of a run that was begun, and perhaps done."""
+    task = Task(AUDIT, datetime(2026, 6, 1, tzinfo=timezone.utc))
+    begun = runs.begin(Request((str(folder / "in"),), task), folder / "j")
+    try:
+        if work:
+            todo = begun.journal.todo(begun.plan.run, rehash=False)
+            sources = [source_of(*one, rehash=False) for one in todo]
+            begun.journal.write([process(source, begun.task) or {} for source in sources])
+            runs.end(begun.journal)
+        return FleetReport(begun.journal).header
+    finally:
+        begun.journal.close()
+
+
+def test_a_report_says_whether_the_run_was_finished(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    device = pki.make_leaf(None, "module")
+    image_with(device, tmp_path / "in", "1.bin")
+    header = header_of(tmp_path)
+    assert (header["total"], header["left"], header["finished"]) == (0, 1, None)
+    header = header_of(tmp_path, work=True)
+    assert (header["total"], header["left"], header["finished"] is None) == (1, 0, False)
+    image_with(device, tmp_path / "in", "2.bin")
+    header = header_of(tmp_path)
+    assert (header["total"], header["left"], header["finished"]) == (1, 1, None)
+    merging.merge([tmp_path / "j"], tmp_path / "merged")
+    merged = read_journal(tmp_path / "merged")
+    header = FleetReport(merged).header
+    merged.close()
+    assert (header["total"], header["left"], header["finished"]) == (1, 1, None)

@@ -132,6 +132,15 @@ class Journal:
         )
         return dict(self.database.execute(query).fetchall())
 
+    def left(self) -> int:
+        """How many sources of the last start have no record."""
+        query = (
+            "SELECT COUNT(*) FROM sources WHERE mine AND run = (SELECT MAX(run) FROM sources) "
+            "AND id NOT IN (SELECT id FROM records)"
+        )
+        number: int = self.database.execute(query).fetchone()[0]
+        return number + (self.fact("left") or 0)
+
     def codes(self, most: int = 12) -> list[tuple[str, int]]:
         """The codes of findings and failures that most images have, and how many do."""
         query = (

@@ -67,7 +67,7 @@ def _facts(path: Path) -> dict[str, Any]:
     journal = journals.read_journal(path)
     try:
         names = ("verb", "options", "versions", "at", "started", "finished", "skipped")
-        return {name: journal.fact(name) for name in names}
+        return {name: journal.fact(name) for name in names} | {"left": journal.left()}
     finally:
         journal.close()
 
@@ -129,5 +129,6 @@ def _joined(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "started": min((one["started"] for one in facts if one["started"]), default=None),
         "finished": None if None in ends else max(ends),
         "skipped": skipped,
+        "left": sum(one["left"] for one in facts),
         "run": 1,
     }

@@ -49,6 +49,7 @@ class FleetReport:
         header |= {name: journal.fact(name) for name in names}
         header["journal_sha256"] = self._digest()
         header["skipped"] = journal.fact("skipped") or {}
+        header["left"] = journal.left()
         header["total"] = sum(journal.counts("status").values())
         header["across"] = across.counts(journal)
         header["verdicts"] = journal.verdicts()

@@ -96,6 +96,8 @@ def _planned(request: Request, path: Path | None) -> Begun:
         planned = plan.prepare(journal, request)
         if journal.fact("started") is None:
             journal.set_fact("started", _now())
+        if planned.left:
+            journal.set_fact("finished", None)
         return Begun(journal, planned, task)
     except BaseException:
         journal.close()

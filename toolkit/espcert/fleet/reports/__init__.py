@@ -9,7 +9,8 @@ from typing import Any, Protocol
 class Report(Protocol):
     """A run's records, which need not fit into memory, with what is known of the run.
 
-    `header` names the tool, its version, the verb, options, clock and the journal's digest;
+    `header` names the tool, its version, the verb, options, clock and the journal's digest, and
+    tells whether the run was `finished` and how many sources are `left`;
     `across` are the findings between modules.
     """
 
