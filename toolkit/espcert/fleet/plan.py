@@ -76,8 +76,8 @@ def prepare(journal: Journal, request: Request) -> Plan:
         others = _count(journal, "run = ? AND NOT mine", run)
         skipped = dict(looking.skipped) | ({"other-shard": others} if others else {})
         journal.set_fact("skipped", skipped)
-    left, written = _left(journal, request, run)
-    _check_space(request, written)
+        left, written = _left(journal, request, run)
+        _check_space(request, written)
     return Plan(run, total, left, written, skipped)
 
 

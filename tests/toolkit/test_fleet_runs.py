@@ -1,0 +1,42 @@
+"""Beginning a run of a fleet: what is checked before any work starts."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tests.toolkit import pki
+from tests.toolkit.test_fleet_work import image_with
+
+from espcert.errors import FileError
+from espcert.fleet import runs
+from espcert.fleet.journal import read_journal
+from espcert.fleet.settings import Request
+from espcert.fleet.task import MIGRATE, Task
+
+
+def test_too_little_space_leaves_everything_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    image_with(pki.make_leaf(None, "module"), tmp_path / "in", "1.bin")
+    task = Task(MIGRATE, datetime(2026, 6, 1, tzinfo=timezone.utc))
+    request = Request((str(tmp_path / "in"),), task, str(tmp_path / "out"))
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(FileError, match="0 MiB are free; nothing was done"):
+        runs.begin(request, None)
+    assert not (tmp_path / "out").exists()
+
+    monkeypatch.setattr(shutil, "disk_usage", real)
+    runs.begin(request, tmp_path / "j").journal.close()
+    image_with(pki.make_leaf(None, "other"), tmp_path / "in", "2.bin")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(FileError):
+        runs.begin(request, tmp_path / "j")
+    journal = read_journal(tmp_path / "j")
+    assert (journal.fact("run"), journal.left()) == (1, 1)
+    journal.close()
