@@ -198,6 +198,16 @@ def test_a_run_that_was_not_finished_says_so_on_the_first_screen() -> None:
     assert "The run was not finished.</strong> 1,234 modules of its sources are not" in first
 
 
+def test_sound_modules_that_share_a_key_are_not_just_sound() -> None:
+    made = fleet(300)
+    made.rows = [row for row in made.rows if row.get("verdict") == "ok"]
+    assert {one["severity"] for one in made.across} >= {"error"}
+    title = " ".join(page(made).split()).partition("</h1>")[0]
+    assert title.endswith("are sound by themselves, but share what they must not. ")
+    made.across = []
+    assert " ".join(page(made).split()).partition("</h1>")[0].endswith("modules are sound. ")
+
+
 def test_files_that_were_left_out_are_no_modules() -> None:
     made = fleet(20)
     blank = dict.fromkeys(("layout", "key", "verdict", "not_after"))

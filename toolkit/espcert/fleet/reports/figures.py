@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final, NamedTuple
 
 from espcert.catalogue import CATALOGUE, INFO
+from espcert.catalogue import ERROR as SEVERE
 from espcert.detection import KEY_NONE
 from espcert.findings import SEVERITIES
 from espcert.fleet.reports import wording
@@ -144,6 +145,11 @@ class Figures:
     def sound(self) -> int:
         """Modules that work, those with warnings included."""
         return self.states[OK] + self.states[WARNING]
+
+    @property
+    def shares(self) -> bool:
+        """Whether modules share what is an error, whatever each is by itself."""
+        return any(one.across and one.severity == SEVERE for one in self.groups.values())
 
     @property
     def listed(self) -> int:
