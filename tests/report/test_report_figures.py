@@ -181,6 +181,17 @@ def test_the_worst_rows_are_taken(example: Fleet) -> None:
     assert sources == [*failing, *unread, *rest, *warned][:50]
 
 
+def test_rows_end_when_the_figures_say() -> None:
+    record = record_of(b"", "x") | {"exit_code": 0, "layout": "tlv", "key": "none"}
+    ends = ("2026-03-02T07:59:59Z", "2026-03-02T08:00:00Z", "2026-04-01T08:00:00Z", None)
+    rows = [record | {"not_after": end} for end in ends]
+    header = {"at": "2026-03-02T08:00:00Z", "options": {"expires_within": 30}}
+    found = figures.count(header, [], rows)
+    made = embedding.embed(lambda: iter(rows), [], found, wording.STATE_WORDS["audit"])
+    assert unpacked(made.table)["columns"]["ends"] == ["expired", "soon", "later", ""]
+    assert found.expiring == {"expired": 1, "soon": 1, "later": 1}
+
+
 def test_details_are_of_their_rows(example: Fleet) -> None:
     found = counted(example)
     words = wording.STATE_WORDS["audit"]

@@ -64,6 +64,7 @@ class Columns:
     """The table of the page while it is filled."""
 
     codes: Interned
+    clock: figures.Clock
     layouts: Interned = field(default_factory=Interned)
     keys: Interned = field(default_factory=Interned)
     table: dict[str, list[Any]] = field(
@@ -79,6 +80,7 @@ class Columns:
                 "subject",
                 "serial",
                 "expires",
+                "ends",
                 "codes",
             )
         }
@@ -102,6 +104,7 @@ class Columns:
             "subject": printable(record.get("subject") or ""),
             "serial": printable(record.get("serial") or ""),
             "expires": (record.get("not_after") or "")[:10],
+            "ends": figures.ending_of(record, self.clock),
             "codes": [self.codes(code) for code in dict.fromkeys(codes)],
         }
         for name, value in row.items():
@@ -214,7 +217,7 @@ def embed(
 ) -> Embedded:  # fmt: skip
     """The rows of the page, with all names that they refer to by number."""
     shared = by_source(across)
-    columns = Columns(Interned(counted.groups))
+    columns = Columns(Interned(counted.groups), counted.clock)
     for rank, record in _worst(records, shared, limit):
         columns.add(record, rank, shared.get(record["source"], ()))
     columns.close()

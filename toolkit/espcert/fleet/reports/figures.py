@@ -275,6 +275,12 @@ def layout_of(record: Record) -> str:
     return record.get("layout") or NOT_READ
 
 
+def ending_of(record: Record, clock: Clock) -> str:
+    """Whether the certificate of a module is expired, ends soon or later; nothing without one."""
+    end = record.get("not_after")
+    return clock.judge(moment_of(end)) if end else ""
+
+
 def key_of(record: Record) -> str:
     """The kind of key of a module, or that it was not read."""
     return (record.get("key") or KEY_NONE) if record.get("layout") else NOT_READ

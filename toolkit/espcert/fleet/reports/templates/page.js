@@ -182,6 +182,7 @@
         subject: columns.subject[place],
         serial: columns.serial[place],
         expires: columns.expires[place],
+        ends: columns.ends[place] || "none",
         codes,
         findings: codes.reduce((sum, code) => sum + weights[code], 0),
       };
@@ -191,13 +192,6 @@
 
   const haystack = (row) =>
     (row.text ??= `${row.source}\n${row.id}\n${row.subject}\n${row.serial}`.toLowerCase());
-
-  function expiryOf(row, { at, soon }) {
-    if (!row.expires) {
-      return "none";
-    }
-    return row.expires < at ? "expired" : row.expires < soon ? "soon" : "later";
-  }
 
   // --- The table of modules --------------------------------------------------------------------
 
@@ -282,7 +276,7 @@
 
   const FILTERS = ["find", "by-state", "by-layout", "by-key", "by-expiry", "by-code"];
 
-  function chosen(names, clock) {
+  function chosen(names) {
     const value = (id) => byId(id).value;
     const words = value("find").trim().toLowerCase().split(/\s+/).filter(Boolean);
     const tests = words.map((word) => (row) => haystack(row).includes(word));
@@ -290,7 +284,7 @@
     is("by-state", (wanted) => (row) => row.state === Number(wanted));
     is("by-layout", (wanted) => (row) => row.layout === wanted);
     is("by-key", (wanted) => (row) => row.key === wanted);
-    is("by-expiry", (wanted) => (row) => expiryOf(row, clock) === wanted);
+    is("by-expiry", (wanted) => (row) => row.ends === wanted);
     is("by-code", (wanted) => {
       const number = names.codes.findIndex(([code]) => code === wanted);
       return (row) => row.codes.includes(number);
@@ -298,11 +292,11 @@
     return tests;
   }
 
-  function connectFilters(table, names, rows, clock) {
+  function connectFilters(table, names, rows) {
     const total = rows.length;
     let waiting = 0;
     const apply = () => {
-      const tests = chosen(names, clock);
+      const tests = chosen(names);
       if (tests.length) {
         table.setFilter((row) => tests.every((test) => test(row)));
       } else {
@@ -516,12 +510,7 @@
 
   // --- Start -----------------------------------------------------------------------------------
 
-  function clockOf({ at, days }) {
-    const soon = new Date(new Date(at).getTime() + Number(days) * 86400000).toISOString();
-    return { at: at.slice(0, 10), soon: soon.slice(0, 10) };
-  }
-
-  function build(packed, clock) {
+  function build(packed) {
     const { names } = packed;
     const rows = rowsFrom(packed);
     byId("explorer").hidden = false;
@@ -537,7 +526,7 @@
       placeholder: "No module is like this.",
     });
     table.on("tableBuilt", () => {
-      connectFilters(table, names, rows, clock);
+      connectFilters(table, names, rows);
       connectKeys(table);
       connectDetails(table, names, packed.detailsALine);
       connectPrint(table, names);
@@ -551,7 +540,7 @@
     const packed = byId("rows");
     byId("loading").textContent = "Unpacking the modules…";
     try {
-      build(await unpack(packed.textContent), clockOf(packed.dataset));
+      build(await unpack(packed.textContent));
     } catch (error) {
       byId("loading").textContent = `The table of modules cannot be shown in this browser (${error}).`;
     }
