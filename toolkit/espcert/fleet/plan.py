@@ -373,5 +373,5 @@ def _check_space(request: Request, needed: int) -> None:
     except OSError as error:
         raise FileError("read-failed", f"{request.output}: {reason_of(error)}") from error
     if needed > free:
-        text = f"about {needed >> 20} MiB are needed, {free >> 20} MiB are free; nothing was done"
-        raise FileError("no-space", f"{request.output}: {text}")
+        text = f"about {-(-needed >> 20)} MiB are needed, {free >> 20} MiB are free"
+        raise FileError("no-space", f"{request.output}: {text}; nothing was done")
