@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +20,10 @@ SCHEMA: Final = (
 _LEVELS: Final = {"error": "error", "warning": "warning"}
 """By severity; what is only worth knowing is no result."""
 
+_IN_NAMES: Final = "/:"
+_RESERVED: Final = "/:@[]?&=;,+$!*'()~"
+"""Characters of a URL that are not encoded: in names of a store, and on the web."""
+
 Object = dict[str, Any]
 
 
@@ -28,9 +32,9 @@ def write(report: Report, path: Path, *, force: bool = False) -> None:
     with files.written_atomically(path, force=force) as file:
         head = {"$schema": SCHEMA, "version": "2.1.0"}
         file.write(f'{json.dumps(head)[:-1]}, "runs": [{{"results": ['.encode())
-        rules: set[str] = set()
+        rules: dict[str, int] = {}
         for number, result in enumerate(_results(report)):
-            rules.add(result["ruleId"])
+            result["ruleIndex"] = rules.setdefault(result["ruleId"], len(rules))
             file.write((",\n" if number else "\n").encode() + json.dumps(result).encode())
         rest = _rest(report.header, rules)
         file.write(f"], {json.dumps(rest)[1:]}]}}\n".encode())
@@ -73,21 +77,23 @@ def _artifact(source: str) -> Object:
 
 
 def _uri(source: str) -> str:
-    """A relative reference, or a URI of a file or an object. Source: RFC 3986, RFC 8089."""
+    """A relative reference, or a URI of an absolute path. Source: RFC 3986, RFC 8089."""
     if places.is_url(source):
         scheme, _, rest = source.partition(places.MARK)
-        return f"{scheme}{places.MARK}{quote(os.fsencode(rest))}"
+        # Names on the web are encoded as they are; those of stores are plain.
+        safe = _RESERVED + "%" if scheme in ("http", "https") else _IN_NAMES
+        return f"{scheme}{places.MARK}{quote(os.fsencode(rest), safe)}"
     plain = quote(os.fsencode(source.replace(os.sep, "/")))
     if os.path.isabs(source):  # noqa: PTH117 - of a million paths
         return f"file://{plain if plain.startswith('/') else '/' + plain}"
     return plain
 
 
-def _rest(header: Mapping[str, Any], rules: set[str]) -> Object:
+def _rest(header: Mapping[str, Any], rules: Iterable[str]) -> Object:
     driver = {
         "name": header["tool"],
         "semanticVersion": header["version"],
-        "rules": [_rule(code) for code in sorted(rules)],
+        "rules": [_rule(code) for code in rules],
     }
     return {
         "tool": {"driver": driver},
