@@ -54,12 +54,12 @@ def worker(folder: Path, number: int, threads: int = 1, **changes: str) -> subpr
 
 
 @contextlib.contextmanager
-def cluster(folder: Path, **changes: str) -> Iterator[Cluster]:
+def cluster(folder: Path, *, protocol: str = "tcp", **changes: str) -> Iterator[Cluster]:
     """A scheduler and two workers, the second with two threads; all ended at the end."""
     processes = []
     try:
         options = ["--host", HOST, "--port", "0", "--no-dashboard", "--scheduler-file"]
-        options += [str(folder / "scheduler.json")]
+        options += [str(folder / "scheduler.json"), "--protocol", protocol]
         log = folder / "scheduler.log"
         processes.append(dask("scheduler", *options, log=log, **changes))
         processes += [worker(folder, number, number, **changes) for number in (1, 2)]
