@@ -508,6 +508,52 @@ def test_rehash_sees_what_size_and_time_do_not(tmp_path: Path) -> None:
     assert fleet(*same).out == ""
 
 
+def damaged(path: Path) -> None:
+    """Change a byte, but neither size nor time."""
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_rehash_sees_outputs_that_were_changed(force: list[str], tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    copied(source / "x.bin", source / "y.bin")
+    same = (source, "-o", out, *AT, "--json", "--rehash", *force)
+    fleet("migrate", *same)
+    whole = (out / "x.bin").read_bytes()
+    for changed in (b"", b"changed by someone"):
+        (out / "x.bin").write_bytes(changed)
+        record = fleet("migrate", *same).object
+        assert Path(record["source"]).name == "x.bin"
+        if force:
+            assert record["status"] == "done"
+            assert (out / "x.bin").read_bytes() == whole
+        else:
+            assert record["error"]["code"] == "output-exists"
+            assert (out / "x.bin").read_bytes() == changed
+    damaged(out / "y.bin")
+    assert Path(fleet("migrate", *same).objects[-1]["source"]).name == "y.bin"
+
+
+def test_a_refusal_leaves_no_output_of_older_bytes(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    copied(source / "x.bin", source / "y.bin", source / "z.bin")
+    same = ("migrate", source, "-o", out, *AT, "--json")
+    fleet(*same)
+    damaged(source / "x.bin")
+    (source / "y.bin").write_bytes(b"\xff" * 4096)
+    damaged(source / "z.bin")
+    (out / "z.bin").write_bytes(b"changed by someone")
+    done = fleet(*same, "--rehash")
+    codes = {Path(one["source"]).name: one["error"]["code"] for one in done.objects}
+    assert codes == {"x.bin": "refused", "y.bin": "erased", "z.bin": "refused"}
+    assert sorted(path.name for path in out.glob("*.bin")) == ["z.bin"]
+    assert (out / "z.bin").read_bytes() == b"changed by someone"
+
+
 def test_failures_of_the_machine_are_tried_again(tmp_path: Path) -> None:
     listed = tmp_path / "list"
     listed.write_text("x.bin\nerased.bin\n")

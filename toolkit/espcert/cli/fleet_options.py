@@ -93,7 +93,9 @@ JournalOption = Annotated[
 ]
 RehashOption = Annotated[
     bool,
-    typer.Option("--rehash", help="Find changed inputs by their digests, not by size and time."),
+    typer.Option(
+        "--rehash", help="Compare inputs and outputs by their digests, not by size and time."
+    ),
 ]
 ReportOption = Annotated[
     list[Path] | None,

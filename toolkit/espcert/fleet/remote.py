@@ -20,8 +20,13 @@ from espcert_formats.checksum import sha256
 AT_ONCE: Final = 32
 """Questions to a store that are under way at a time, where many are asked."""
 
-READ, WRITTEN, LISTED = "read", "written", "listed"
-_FAILED: Final = {READ: "read-failed", WRITTEN: "write-failed", LISTED: "read-failed"}
+READ, WRITTEN, REMOVED, LISTED = "read", "written", "removed", "listed"
+_FAILED: Final = {
+    READ: "read-failed",
+    WRITTEN: "write-failed",
+    REMOVED: "write-failed",
+    LISTED: "read-failed",
+}
 _DIRECTORY: Final = "directory"
 _VERSIONS: Final = ("ETag", "etag", "generation", "LastModified", "mtime", "updated", "created")
 """What a store tells of an object that changes with its bytes, the most certain first."""
@@ -184,13 +189,24 @@ def write(url: str, data: bytes, *, force: bool, ours: str | None) -> None:
         raise FileError("write-failed", f"{url}: the bytes in the store are not those written")
 
 
+def remove(url: str) -> None:
+    """Remove an object. Raises FileError where the store refuses."""
+    with _naming(url, REMOVED):
+        system, path = _opened(url)
+        system.rm_file(path)
+
+
 def _is_ours(url: str, data: bytes, ours: str | None) -> bool:
+    digest = digest_of(url, max(len(data), files.MAX_IMAGE_SIZE))
+    return digest is not None and digest in (ours, sha256(data))
+
+
+def digest_of(url: str, limit: int = files.MAX_IMAGE_SIZE) -> str | None:
+    """The SHA-256 of an object, None where it is not there or is larger than `limit`."""
     found = look(url).found
-    limit = max(len(data), files.MAX_IMAGE_SIZE)
     if found is None or (found.size or 0) > limit:
-        return False
-    stored = read(url, limit).data
-    return stored == data or sha256(stored) == ours
+        return None
+    return sha256(read(url, limit).data)
 
 
 # --- fsspec --------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from espcert import files
 from espcert.errors import FileError, UsageError
 from espcert.fleet import places
+from espcert_formats.checksum import sha256
 
 if TYPE_CHECKING:
     from espcert.fleet.walk import Found
@@ -126,11 +126,39 @@ def _write_file(path: str, data: bytes, *, force: bool, ours: str | None, mark: 
 
 
 def _is_ours(output: Path, data: bytes, ours: str | None) -> bool:
-    if not output.is_file():
-        return False
-    limit = max(len(data), files.MAX_IMAGE_SIZE)
-    digest = hashlib.sha256(files.read_image(str(output), limit)).hexdigest()
-    return digest in (ours, hashlib.sha256(data).hexdigest())
+    digest = _digest_of(output, max(len(data), files.MAX_IMAGE_SIZE))
+    return digest is not None and digest in (ours, sha256(data))
+
+
+def _digest_of(output: Path, limit: int = files.MAX_IMAGE_SIZE) -> str | None:
+    if not output.is_file() or output.stat().st_size > limit:
+        return None
+    return sha256(files.read_image(str(output), limit))
+
+
+def holds(path: str, digest: str) -> bool:
+    """Whether an output is there and has this SHA-256. Raises FileError where nobody can tell."""
+    if places.is_url(path):
+        from espcert.fleet import remote
+
+        return remote.digest_of(path) == digest
+    return _digest_of(Path(path)) == digest
+
+
+def remove(path: str, digest: str) -> None:
+    """Remove an output with this SHA-256; another one stays. Raises FileError."""
+    if not holds(path, digest):
+        return
+    if places.is_url(path):
+        from espcert.fleet import remote
+
+        remote.remove(path)
+        return
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        reason = files.reason_of(error)
+        raise FileError("write-failed", f"{path}: cannot be removed: {reason}") from error
 
 
 def existing(paths: Collection[str]) -> set[str]:

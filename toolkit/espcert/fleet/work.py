@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,9 @@ from espcert_formats.checksum import sha256
 Record = dict[str, Any]
 
 EXIT_BUG: Final = 70
+_OF_THE_IMAGE: Final = (0, 1, 3)
+"""Exit codes of an answer; others say that there was none, today."""
+
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
 
 MAX_KEY_FILE: Final = 1 << 20
@@ -93,16 +96,23 @@ def process(source: Source, task: Task) -> Record | None:
     """The record of one image; None where its bytes are those of which there is one."""
     begin = time.perf_counter()
     record = _blank(source, task)
+    with no_warnings():
+        if not _told(record, lambda: _work(source, task, record)):
+            return None
+        _told(record, lambda: _withdraw(source, record))
+    record["duration_ms"] = round((time.perf_counter() - begin) * 1000, 3)
+    return record
+
+
+def _told(record: Record, step: Callable[[], bool]) -> bool:
+    """The answer of a step; what it raises becomes the record's failure."""
     try:
-        with no_warnings():
-            if not _work(source, task, record):
-                return None
+        return step()
     except EspcertError as error:
         _fail(record, error.code, error.message, error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a record, not a crash
         _fail(record, "bug", _bug(error), EXIT_BUG)
-    record["duration_ms"] = round((time.perf_counter() - begin) * 1000, 3)
-    return record
+    return True
 
 
 def died(source: Source, task: Task) -> Record:
@@ -148,7 +158,7 @@ def _work(source: Source, task: Task, record: Record) -> bool:
             return True
         _refuse_remote_csv(source.path, stored.data)
         image = opening.open_bytes(stored.data, source.path, given)
-    if digest == source.known:
+    if digest == source.known and _is_written(source):
         return False
     record["input_sha256"] = digest
     reading = detection.detect(image)
@@ -236,6 +246,22 @@ def _write(source: Source, data: bytes, task: Task) -> str:
         files.refuse_input_as_output([source.path], Path(source.output))
     storage.write(source.output, data, force=task.force, ours=source.ours, mark=task.mark)
     return source.output
+
+
+def _is_written(source: Source) -> bool:
+    """Whether what an earlier run wrote is still what it wrote."""
+    return source.ours is None or storage.holds(str(source.output), source.ours)
+
+
+def _withdraw(source: Source, record: Record) -> bool:
+    """Remove what an earlier run wrote of other bytes, where the bytes of today give no output.
+
+    It would lie beside the refusal as if it were the answer, and be flashed.
+    """
+    stale = source.ours is not None and record["output_sha256"] is None
+    if stale and source.output is not None and record["exit_code"] in _OF_THE_IMAGE:
+        storage.remove(source.output, str(source.ours))
+    return True
 
 
 # --- What images are opened and proven with ------------------------------------------------------
