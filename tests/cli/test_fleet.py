@@ -24,6 +24,7 @@ from espcert.fleet import merging
 from espcert.fleet.journal import open_journal
 
 AT = ("--at", "2026-06-01")
+AT_LATER = ("--at", "2026-07-01")
 JOURNAL = ".espcert-fleet.sqlite"
 
 
@@ -313,6 +314,63 @@ def test_a_merged_journal_appears_whole_or_not_at_all(
     assert (missing.code, missing.err) == (2, f"espcert: {tmp_path / 'none'}: no such directory\n")
 
 
+def test_a_merge_says_what_the_whole_lacks(dumps: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / "1", tmp_path / "3", tmp_path / "all"]
+    for path, shard, at in zip(paths, ("1/4", "3/4", "1/1"), (AT, AT, AT_LATER), strict=True):
+        fleet("audit", dumps, *at, "--shard", shard, "--journal", path, "--quiet")
+    done = fleet("merge", *paths[:2], "-o", tmp_path / "two")
+    assert done.code == 0
+    assert "shard 2/4, 4/4 is missing" in done.err
+    assert len(done.err.splitlines()) == 1
+    unfinish(paths[0])
+    done = fleet("merge", paths[0], paths[2], "-o", tmp_path / "three")
+    assert "different divisions: 1/1, 1/4" in done.err
+    assert "1 images are left" in done.err
+    assert "2026-06-01T00:00:00Z, 2026-07-01T00:00:00Z" in done.err
+    fleet("report", tmp_path / "three", "-o", tmp_path / "r.jsonl")
+    run = json.loads((tmp_path / "r.jsonl").read_text("utf-8").splitlines()[0])["run"]
+    assert (run["total"], run["left"]) == (60, 1)
+    for twice in (paths[0], tmp_path / "link"):
+        if twice != paths[0]:
+            twice.symlink_to(paths[0])
+        done = fleet("merge", paths[0], twice, "-o", tmp_path / "four")
+        assert (done.code, len(done.err.splitlines())) == (2, 1)
+        assert "the same journal" in done.err
+    assert not (tmp_path / "four").exists()
+
+
+def unfinish(journal: Path) -> None:
+    """Take the last record out of a journal, as if the run had ended before it."""
+    with sqlite3.connect(journal) as database:
+        database.execute("DELETE FROM records WHERE id = (SELECT MAX(id) FROM records)")
+        database.execute("DELETE FROM facts WHERE name = 'finished'")
+    database.close()
+
+
+def test_reports_of_a_run_that_is_not_finished(dumps: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "j"
+    fleet("audit", dumps, *AT, "--journal", journal, "--quiet")
+    unfinish(journal)
+    names = ("r.jsonl", "r.csv", "r.sarif", "r.xml", "r.html")
+    reports = [argument for name in names for argument in ("-o", tmp_path / name)]
+    done = fleet("report", journal, *reports)
+    assert done.code == 0
+    assert "59 images are done, 1 are not in the reports" in done.err
+    told = {name: (tmp_path / name).read_text("utf-8") for name in names}
+    assert json.loads(told["r.jsonl"].splitlines()[0])["run"]["left"] == 1
+    assert all("not finished: 1 images" in line for line in told["r.csv"].splitlines()[1:])
+    (invocation,) = json.loads(told["r.sarif"])["runs"][0]["invocations"]
+    assert invocation == {"executionSuccessful": False}
+    (unfinished,) = ElementTree.fromstring(told["r.xml"]).findall(".//error[@type='not-finished']")
+    assert unfinished.get("message") == "1 images are left"
+    assert "The run was not finished.</strong> 1 module of its sources is" in told["r.html"]
+    fleet("audit", dumps, *AT, "--journal", journal, "--quiet")
+    done = fleet("report", journal, *reports, "--force")
+    assert done.err == ""
+    for name in names:
+        assert "not finished" not in (tmp_path / name).read_text("utf-8")
+
+
 def test_journals_that_do_not_fit_are_not_merged(dumps: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "1", tmp_path / "2"
     fleet("audit", dumps, *AT, "--shard", "1/20", "--journal", one, "--quiet")
@@ -521,7 +579,7 @@ def damaged(path: Path) -> None:
 def test_rehash_sees_outputs_that_were_changed(force: list[str], tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     copied(source / "x.bin", source / "y.bin")
-    same = (source, "-o", out, *AT, "--json", "--rehash", *force)
+    same: list[str | Path] = [source, "-o", out, *AT, "--json", "--rehash", *force]
     fleet("migrate", *same)
     whole = (out / "x.bin").read_bytes()
     for changed in (b"", b"changed by someone"):
@@ -574,11 +632,12 @@ def test_what_is_no_journal(tmp_path: Path, dumps: Path) -> None:
     assert fleet("report", tmp_path / "none", "-o", tmp_path / "r.jsonl").code == 2
 
 
-def test_a_damaged_journal(tmp_path: Path, dumps: Path) -> None:
+@pytest.mark.parametrize("begin", [4096, 8 * 4096])
+def test_a_damaged_journal(begin: int, tmp_path: Path, dumps: Path) -> None:
     path = tmp_path / "j"
     fleet("audit", dumps, *AT, "--journal", path, "--quiet")
     data = bytearray(path.read_bytes())
-    data[4096:] = b"\x5a" * (len(data) - 4096)
+    data[begin:] = b"\x5a" * (len(data) - begin)
     path.write_bytes(bytes(data))
     for arguments in (("audit", dumps, *AT, "--journal", path), ("report", path, "-o", "r.jsonl")):
         done = fleet(*arguments, cwd=tmp_path)

@@ -130,7 +130,12 @@ def report(
         reporting.check(output, force=force, journal=journal)
         opened = read_journal(journal)
         try:
-            reporting.write(reporting.FleetReport(opened, redacted=redact), output, force=force)
+            told = reporting.FleetReport(opened, redacted=redact)
+            if told.header["left"]:
+                done, left = told.header["total"], told.header["left"]
+                text = f"not finished: {done:,} images are done, {left:,} are not in the reports"
+                common.complain(f"{journal}: {text}")
+            reporting.write(told, output, force=force)
         finally:
             opened.close()
 
@@ -141,4 +146,5 @@ def merge(journals: JournalsArgument, output: MergedOption) -> None:
     from espcert.fleet.merging import merge as join
 
     with common.outcome():
-        join(journals, output)
+        for note in join(journals, output):
+            common.complain(note)

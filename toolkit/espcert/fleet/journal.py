@@ -124,6 +124,15 @@ class Journal:
         query = f"SELECT {column}, COUNT(*) FROM records GROUP BY {column}"
         return dict(self.database.execute(query).fetchall())
 
+    def left(self) -> int:
+        """How many planned sources have no record: of a run that did not come to its end."""
+        query = (
+            "SELECT COUNT(*) FROM sources LEFT JOIN records USING (id) "
+            "WHERE run = ? AND mine AND records.id IS NULL"
+        )
+        number: int = self.database.execute(query, (self.fact("run") or 0,)).fetchone()[0]
+        return number + (self.fact("left") or 0)
+
     def verdicts(self) -> dict[str, int]:
         """How many modules have which verdict, those without an answer as `failed` or `skipped`."""
         query = (
@@ -131,15 +140,6 @@ class Journal:
             "GROUP BY 1"
         )
         return dict(self.database.execute(query).fetchall())
-
-    def left(self) -> int:
-        """How many sources of the last start have no record."""
-        query = (
-            "SELECT COUNT(*) FROM sources WHERE mine AND run = (SELECT MAX(run) FROM sources) "
-            "AND id NOT IN (SELECT id FROM records)"
-        )
-        number: int = self.database.execute(query).fetchone()[0]
-        return number + (self.fact("left") or 0)
 
     def codes(self, most: int = 12) -> list[tuple[str, int]]:
         """The codes of findings and failures that most images have, and how many do."""
@@ -343,6 +343,8 @@ def naming(path: Path) -> Iterator[None]:
             text = "is in use by another run; wait for its end, or use another --journal"
             raise UsageError("journal-in-use", f"{path}: {text}") from error
         text = f"the journal cannot be read or written: {error}"
+        if "readonly" in str(error):
+            text += "; copy it, with its -wal if there is one, into a directory that can be written"
         raise FileError("journal-failed", f"{path}: {text}") from error
     except OSError as error:
         text = f"the journal cannot be read or written: {error.strerror}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,9 @@ from espcert.fleet.journal import Journal, naming
 
 _OWN: Final = ("shard", "directory", "output", "sources")
 """Settings in which shards may differ: machines that share nothing have paths of their own."""
+
+_SHOWN: Final = 5
+"""Shards or clocks that a message lists."""
 
 _COPIED: Final = (
     "INSERT INTO sources SELECT NULL, source, 1, 1, 1, spec, size, version, NULL, output, "
@@ -30,8 +33,10 @@ _COPIED: Final = (
 )
 
 
-def merge(paths: Sequence[Path], output: Path) -> None:
-    """Write a journal with the records of several; it appears whole or not at all.
+def merge(paths: Sequence[Path], output: Path) -> list[str]:
+    """Write a journal with the records of several, whole or not at all.
+
+    Returns what the whole lacks, in words.
 
     Raises UsageError where the output exists, where the journals were not made with the same
     verb, options and versions, or where two of them have different images under one path.
@@ -40,6 +45,7 @@ def merge(paths: Sequence[Path], output: Path) -> None:
         raise UsageError("output-exists", f"{output}: exists; it is never replaced")
     files.check_output(output, force=False)
     facts = [_facts(path) for path in paths]
+    _refuse_twice(paths, facts)
     for path, one in zip(paths, facts, strict=True):
         _same(path, one, paths[0], facts[0])
     temporary = output.with_name(f".espcert-{os.urandom(6).hex()}.tmp")
@@ -49,6 +55,7 @@ def merge(paths: Sequence[Path], output: Path) -> None:
     finally:
         for file in journals.files_of(temporary):
             file.unlink(missing_ok=True)
+    return [*_missing(facts), *_unfinished(paths, facts), *_clocks(facts)]
 
 
 def _write(output: Path, paths: Sequence[Path], facts: Sequence[dict[str, Any]]) -> None:
@@ -63,11 +70,48 @@ def _write(output: Path, paths: Sequence[Path], facts: Sequence[dict[str, Any]])
         merged.close()
 
 
+def _refuse_twice(paths: Sequence[Path], facts: Sequence[dict[str, Any]]) -> None:
+    seen: dict[str, Path] = {}
+    for path, one in zip(paths, facts, strict=True):
+        if one["id"] in seen:
+            text = f"is the same journal as {seen[one['id']]}"
+            raise UsageError("given-twice", f"{path}: {text}; give each shard's once")
+        seen[one["id"]] = path
+
+
+def _missing(facts: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Which shards of a division were not given."""
+    given = {one["options"]["shard"] for one in facts}
+    counts = {shard.partition("/")[2] for shard in given}
+    if len(counts) > 1:
+        yield f"these are shards of different divisions: {', '.join(sorted(given))}"
+    for count in counts if len(counts) == 1 else ():
+        whole = {f"{number}/{count}" for number in range(1, int(count) + 1)}
+        missing = sorted(whole - given, key=lambda shard: int(shard.partition("/")[0]))
+        if missing:
+            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+            yield f"not all of the fleet: shard {', '.join(missing[:_SHOWN])}{more} is missing"
+
+
+def _unfinished(paths: Sequence[Path], facts: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for path, one in zip(paths, facts, strict=True):
+        if one["left"]:
+            yield f"{path}: not finished: {one['left']:,} images are left"
+
+
+def _clocks(facts: Sequence[dict[str, Any]]) -> Iterator[str]:
+    clocks = sorted({one["at"] for one in facts})
+    if len(clocks) > 1:
+        told = ", ".join(clocks[:_SHOWN])
+        yield f"certificates were judged at different moments: {told}; --at gives one to all"
+
+
 def _facts(path: Path) -> dict[str, Any]:
     journal = journals.read_journal(path)
     try:
-        names = ("verb", "options", "versions", "at", "started", "finished", "skipped")
-        return {name: journal.fact(name) for name in names} | {"left": journal.left()}
+        names = ("id", "verb", "options", "versions", "at", "started", "finished", "skipped")
+        with naming(path):
+            return {name: journal.fact(name) for name in names} | {"left": journal.left()}
     finally:
         journal.close()
 

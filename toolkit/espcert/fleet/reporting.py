@@ -42,15 +42,22 @@ class FleetReport:
 
     @functools.cached_property
     def header(self) -> Mapping[str, Any]:
-        """Tool, version, verb, options, clock, digest and counts of the run."""
+        """Tool, version, verb, options, clock, digest and counts of the run.
+
+        `total` counts the records, `left` the sources that the run has not come to.
+        """
+        with naming(self._journal.path):
+            return self._header()
+
+    def _header(self) -> Mapping[str, Any]:
         journal = self._journal
         names = ("verb", "options", "versions", "at", "started", "finished")
         header = {"tool": "espcert", "version": (journal.fact("versions") or {}).get("espcert")}
         header |= {name: journal.fact(name) for name in names}
         header["journal_sha256"] = self._digest()
         header["skipped"] = journal.fact("skipped") or {}
-        header["left"] = journal.left()
         header["total"] = sum(journal.counts("status").values())
+        header["left"] = journal.left()
         header["across"] = across.counts(journal)
         header["verdicts"] = journal.verdicts()
         return redaction.redact_header(header) if self._redacted else header

@@ -44,7 +44,8 @@ def _run(header: Mapping[str, Any]) -> str:
     options = {name: value for name, value in header["options"].items() if value}
     parts = (header["tool"], header["version"], header["verb"], json.dumps(options))
     digest = f"journal {header['journal_sha256']}"
-    return f"{' '.join(map(str, parts))}, clock {header['at']}, {digest}"
+    left = f", not finished: {header['left']} images are left" if header["left"] else ""
+    return f"{' '.join(map(str, parts))}, clock {header['at']}, {digest}{left}"
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:

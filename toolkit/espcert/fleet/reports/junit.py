@@ -35,10 +35,11 @@ def _outcome(record: Mapping[str, Any]) -> str:
 
 def _lines(report: Report, counted: Counter[str]) -> Iterator[str]:
     header, shared = report.header, len(report.across)
+    unfinished = bool(header["left"])
     numbers = {
-        "tests": counted.total() + shared,
+        "tests": counted.total() + shared + unfinished,
         "failures": counted["failures"] + shared,
-        "errors": counted["errors"],
+        "errors": counted["errors"] + unfinished,
         "skipped": counted["skipped"],
     }
     name = f"{header['tool']} fleet {header['verb']}"
@@ -50,6 +51,9 @@ def _lines(report: Report, counted: Counter[str]) -> Iterator[str]:
         text = value if isinstance(value, str) else json.dumps(value)
         yield f"<property {_attributes(name=key, value=text)}/>"
     yield "</properties>"
+    if unfinished:
+        attributes = _attributes(type="not-finished", message=f"{header['left']} images are left")
+        yield f'<testcase classname="run" name="not finished"><error {attributes}/></testcase>'
     for record in report.records():
         yield from _case(record)
     for finding in report.across:

@@ -97,11 +97,15 @@ def _rest(header: Mapping[str, Any], rules: Iterable[str]) -> Object:
     }
     return {
         "tool": {"driver": driver},
-        "invocations": [{"executionSuccessful": True, "endTimeUtc": header["finished"]}]
-        if header["finished"]
-        else [],
+        "invocations": [_invocation(header)],
         "properties": {"fleet": dict(header)},
     }
+
+
+def _invocation(header: Mapping[str, Any]) -> Object:
+    """Not successful where the run did not come to its end."""
+    end = {} if header["finished"] is None else {"endTimeUtc": header["finished"]}
+    return {"executionSuccessful": not header["left"]} | end
 
 
 def _rule(code: str) -> Object:
