@@ -38,6 +38,7 @@ HEADER: Final[Record] = {
     "finished": "2026-03-02T08:02:41Z",
     "journal_sha256": "3f" * 32,
     "skipped": {"hidden": 12, "too-large": 1},
+    "left": 0,
 }
 SHARES: Final = {"ok": 78, "warning": 13, "error": 6, "unread": 3}
 """How many of a hundred modules there are of each kind."""
