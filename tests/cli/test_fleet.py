@@ -167,6 +167,19 @@ def test_patterns_lists_and_standard_input(tmp_path: Path) -> None:
         assert sorted(one["source"] for one in done.objects) == [f"tree/{one}" for one in IMAGES]
 
 
+def test_a_pattern_that_holds_the_outputs_can_be_given_again(tmp_path: Path) -> None:
+    (tmp_path / "d" / "sub").mkdir(parents=True)
+    shutil.copy(fixture("tlv_ec"), tmp_path / "d" / "sub" / "a.bin")
+    (tmp_path / "d" / "loop").symlink_to(".")
+    for pattern in ("d/**/*.bin", "d/**/*.bin", "d/**/*.bin"):
+        again = (pattern, "-o", "d/new", *AT, "--report", "r.jsonl", "--force")
+        done = fleet("migrate", *again, cwd=tmp_path)
+        assert done.code == 0, done.err
+        assert "1 images" in done.out
+    header = json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["run"]
+    assert header["skipped"] == {"loop": 1, "output": 1}
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_a_manifest_names_keys_and_outputs(form: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()

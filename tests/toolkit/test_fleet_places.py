@@ -196,7 +196,18 @@ def test_what_is_there(memory: str) -> None:
     found = sorted(one.path for one in remote.below(memory, looking))
     assert found == [f"{memory}/{name}" for name in ("a/1.bin", "a/2.bin", "b")]
     assert dict(looking.skipped) == {"hidden": 1, "output": 1}
-    assert list(remote.fitting(f"{memory}/*/[12].bin")) == found[:2]
+    looking.remote_output = None
+    assert list(remote.fitting(f"{memory}/*/[12].bin", looking)) == found[:2]
+
+
+def test_outputs_do_not_fit_a_pattern_above_them(memory: str) -> None:
+    for name in ("d/1.bin", "d/new/1.bin", "d/newer/1.bin"):
+        storage.write(f"{memory}/{name}", b"x", force=False, ours=None, mark="")
+    looking = walk.Walk(max_size=10, remote_output=remote.plain(f"{memory}/d/new"))
+    found = list(remote.fitting(f"{memory}/d/**/*.bin", looking))
+    assert found == [remote.plain(f"{memory}/d/{name}") for name in ("1.bin", "newer/1.bin")]
+    assert looking.skipped == {walk.OUTPUT: 1}
+    assert len(list(remote.fitting(f"{memory}/d/new/*.bin", looking))) == 1
 
 
 def test_a_missing_object_and_a_directory(memory: str) -> None:

@@ -6,6 +6,7 @@ Nothing that a server or a driver says is repeated: it may hold what opens the s
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -89,11 +90,17 @@ def is_empty(url: str) -> bool:
             return True
 
 
-def fitting(pattern: str) -> Iterator[str]:
-    """The URLs that fit a pattern; `**` goes through directories."""
+def fitting(pattern: str, looking: walk.Walk) -> Iterator[str]:
+    """The URLs that fit a pattern, but outputs; `**` goes through directories."""
+    output = looking.remote_output or ""
+    inside = output.startswith(re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0] + "/")
     with _naming(pattern, LISTED):
         system, path = _opened(pattern)
-        yield from (system.unstrip_protocol(name) for name in sorted(system.glob(path)))
+        for url in map(system.unstrip_protocol, sorted(system.glob(path))):
+            if inside and f"{url}/".startswith(f"{output}/"):
+                looking.skipped[walk.OUTPUT] += 1
+            else:
+                yield url
 
 
 def below(root: str, looking: walk.Walk) -> Iterator[walk.Found]:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TextIO, TypeVar
 
 from espcert.errors import FileError, UsageError
 from espcert.files import STDIN, reason_of
-from espcert.fleet import manifest, places, storage, walk
+from espcert.fleet import manifest, patterns, places, storage, walk
 from espcert.fleet.task import Source
 
 LIST_MARK: Final = "@"
@@ -83,12 +83,8 @@ def check(arguments: Sequence[str]) -> None:
         argument = places.plain(argument)
         name = argument.removeprefix(LIST_MARK)
         exists = os.path.lexists(argument) or (name != argument and os.path.lexists(name))
-        if argument != STDIN and not exists and not _fits(argument):
+        if argument != STDIN and not exists and not patterns.fits(argument):
             raise UsageError("not-found", f"{argument}: no such file, and no pattern that fits one")
-
-
-def _fits(pattern: str) -> bool:
-    return next(glob.iglob(pattern, recursive=True), None) is not None  # noqa: PTH207
 
 
 def listed(arguments: Sequence[str], looking: walk.Walk) -> Iterator[Listed]:
@@ -123,8 +119,9 @@ def _all(arguments: Sequence[str], looking: walk.Walk) -> Iterator[Listed | _Url
         elif places.is_url(argument) or os.path.lexists(argument):
             yield from _path(argument, looking, top=True)
         else:
-            for path in glob.iglob(argument, recursive=True):  # noqa: PTH207 - as a shell does it
-                yield from _path(path, looking)
+            pattern = patterns.Pattern(argument, looking)
+            for path in pattern.paths():
+                yield from _path(path, looking, known=pattern.places)
 
 
 def _stdin() -> TextIO:
@@ -151,15 +148,24 @@ def _lines(file: TextIO, name: str, looking: walk.Walk) -> Iterator[Listed | _Ur
             yield from _path(places.plain(path), looking)
 
 
-def _path(path: str, looking: walk.Walk, *, top: bool = False) -> Iterator[Listed | _Url]:
-    """A file or a directory; an argument itself (`top`) may be a manifest, too."""
+def _path(
+    path: str,
+    looking: walk.Walk,
+    *,
+    top: bool = False,
+    known: dict[walk.Identity, str] | None = None,
+) -> Iterator[Listed | _Url]:
+    """A file or a directory; an argument itself (`top`) may be a manifest, too.
+
+    `known` are directories that a pattern has led to, with their paths.
+    """
     if places.is_url(path):
         url = storage.canonical(path)
         yield _Url(Source(url, stem(url)), top=top)
         return
     name = os.path.normpath(path)
     if os.path.isdir(name):  # noqa: PTH112 - it never raises
-        for one in looking.below(name):
+        for one in looking.below(name, known):
             source = Source(_plain(one.path), stem(one.path), named=False, problem=one.problem)
             yield Listed(source, one, name)
     elif top and os.path.isfile(name) and manifest.is_manifest(name):  # noqa: PTH113
@@ -184,7 +190,7 @@ def _remote(one: _Url, seen: storage.Seen | None, looking: walk.Walk) -> Iterato
             below = Source(found.path, stem(found.path), named=False)
             yield Listed(below, found, source.path)
     elif seen.found is None and one.many and glob.has_magic(source.path):
-        fitting = list(remote.fitting(source.path))
+        fitting = list(remote.fitting(source.path, looking))
         if one.top and not fitting:
             raise UsageError("not-found", f"{source.path}: no object, and none that fits it")
         for url in fitting:

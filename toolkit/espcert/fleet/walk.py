@@ -51,18 +51,22 @@ class Walk:
     remote_output: str | None = None
     skipped: Counter[str] = field(default_factory=Counter)
 
-    def below(self, root: str) -> Iterator[Found]:
+    def below(self, root: str, places: dict[Identity, str] | None = None) -> Iterator[Found]:
         """The regular files below a directory, links followed; a directory is seen only once.
 
         Directories that are links come last, so that a file is found by its shortest way.
+        `places` are directories that other walks have come to, with their paths; they are
+        looked through by these alone.
         """
         seen: set[Identity] = set()
+        places = {} if places is None else places
         directories, links = [root], list[str]()
         while directories or links:
             folder = directories.pop() if directories else links.pop(0)
-            status = _status(folder)
-            identity = None if status is None else _identity(status)
-            if identity is None or identity in seen:
+            status = status_of(folder)
+            identity = None if status is None else identity_of(status)
+            known = identity in seen or (identity and places.setdefault(identity, folder) != folder)
+            if identity is None or known:
                 self.skipped[LOOP if identity else DANGLING] += 1
                 continue
             seen.add(identity)
@@ -90,8 +94,8 @@ class Walk:
         return "" if self._avoids(entry) else "directory"
 
     def _avoids(self, entry: os.DirEntry[str]) -> bool:
-        status = _status(entry.path)
-        reason = None if status is None else self.avoided.get(_identity(status))
+        status = status_of(entry.path)
+        reason = None if status is None else self.avoided.get(identity_of(status))
         if reason is not None:
             self.skipped[reason] += 1
         return reason is not None
@@ -119,7 +123,7 @@ class Walk:
             return NOT_REGULAR
         if status.st_size > self.max_size:
             return TOO_LARGE
-        return self.avoided.get(_identity(status)) if self.avoided else None
+        return self.avoided.get(identity_of(status)) if self.avoided else None
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -131,21 +135,23 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 def found(path: str, status: os.stat_result) -> Found:
     """A file by what the system says of it."""
-    return Found(path, status.st_size, version_of(status), _identity(status))
+    return Found(path, status.st_size, version_of(status), identity_of(status))
 
 
 def identities(paths: Collection[str], reason: str) -> dict[Identity, str]:
     """Files and directories that are there, by identity, to be avoided for a reason."""
-    known = (_status(path) for path in paths)
-    return {_identity(status): reason for status in known if status is not None}
+    known = (status_of(path) for path in paths)
+    return {identity_of(status): reason for status in known if status is not None}
 
 
-def _status(path: str) -> os.stat_result | None:
+def status_of(path: str) -> os.stat_result | None:
+    """What the system says of a file, links followed; None where it says nothing."""
     try:
         return os.stat(path)  # noqa: PTH116 - of a million paths
     except (OSError, ValueError):
         return None
 
 
-def _identity(status: os.stat_result) -> Identity:
+def identity_of(status: os.stat_result) -> Identity:
+    """What tells a file from all others."""
     return status.st_dev, status.st_ino
