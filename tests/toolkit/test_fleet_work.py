@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from tests.support import FIXTURES
 from tests.toolkit import pki
@@ -18,7 +20,7 @@ import espcert
 from espcert import detection, migration, schemas, verification
 from espcert.fleet import work
 from espcert.fleet.task import AUDIT, MIGRATE, Source, Task
-from espcert_formats import tlv
+from espcert_formats import cust_flash, registry, tlv
 
 AT = datetime(2026, 6, 1, tzinfo=timezone.utc)
 IMAGES = sorted((FIXTURES / "images").glob("*.bin"))
@@ -256,3 +258,52 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     record = record_of(IMAGES[0], MIGRATE, output)
     assert (record["exit_code"], record["error"]["code"]) == (4, "write-failed")
     assert list(tmp_path.iterdir()) == []
+
+
+TEXTS = {
+    "a table": b"a,b\n1,2",
+    "lines of JSON": b'{"run": {}}\r\n' * 200,
+    "a page": b"\xef\xbb\xbf<!doctype html>\n",
+    "a letter over the border": b"x" * 1023 + "\u00e4".encode() * 9,
+}
+NO_TEXTS = {
+    "nothing": b"",
+    "a control character": b"a,b\x1b[0m",
+    "text in erased flash": b"text".ljust(4096, b"\xff"),
+    "text and zeros": (b"x" * 2000).ljust(4096, b"\0"),
+    "no UTF-8": b"\xe4rger,b\n",
+    "half a letter at the end": b"text\xc3",
+    "text in a partition": bytes(tlv.MAGIC).ljust(2000, b"x"),
+    "PEM where a partition has its magic": b"-----BEGIN ".ljust(cust_flash.MAGIC_WITH_DS, b"x")
+    + cust_flash.MAGIC,
+}
+
+
+@pytest.mark.parametrize("data", TEXTS.values(), ids=TEXTS)
+def test_text_that_was_found_is_skipped(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "image.bin"
+    path.write_bytes(data)
+    record = record_of(path, named=False)
+    assert (record["status"], record["reason_code"], record["exit_code"]) == ("skipped", "text", 0)
+    assert record_of(path)["status"] == "failed"
+
+
+@pytest.mark.parametrize("data", NO_TEXTS.values(), ids=NO_TEXTS)
+def test_what_is_no_text_is_not_skipped(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    assert record_of(path, named=False)["status"] != "skipped"
+
+
+@each_image
+def test_no_image_is_text(path: Path) -> None:
+    assert record_of(path, named=False)["status"] != "skipped"
+
+
+@given(st.sampled_from(IMAGES), st.integers(40, 2000), st.text(max_size=2000))
+def test_no_layout_begins_as_text(path: Path, length: int, text: str) -> None:
+    """Whatever the certificates are, which are text, and however the image ends."""
+    data = path.read_bytes()[:length] + text.encode()
+    assume(registry.starts(data))
+    assert not work._is_text(data)
+    assert work._not_meant(data) is None

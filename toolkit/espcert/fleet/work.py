@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 import traceback
+import unicodedata
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +34,7 @@ from espcert.opening import Opening
 from espcert.quiet import no_warnings
 from espcert.text import printable
 from espcert.verification import Means
+from espcert_formats import registry
 from espcert_formats.checksum import sha256
 
 Record = dict[str, Any]
@@ -48,6 +51,8 @@ MAX_KEY_FILE: Final = 1 << 20
 _SQLITE: Final = (b"SQLite format 3\0", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """How a database and its write-ahead log begin. Source: sqlite.org/fileformat.html, 1.3.1, 4.1."""
 _PEM: Final = b"-----BEGIN "
+_TEXT_HEAD: Final = 1024
+_BLANKS: Final = frozenset("\t\r\n")
 
 _UNKNOWN: Final[Record] = {
     "status": DONE,
@@ -186,8 +191,22 @@ def _not_meant(data: bytes) -> str | None:
     """Why a file that was found in a directory is no image; None where it may be one."""
     if data.startswith(_SQLITE):
         return "journal"
-    text = data.lstrip()[: len(_PEM)] == _PEM or opening.is_csv(data)
+    if registry.starts(data):
+        return None
+    text = data.lstrip()[: len(_PEM)] == _PEM or opening.is_csv(data) or _is_text(data)
     return "text" if text else None
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether the beginning is text in UTF-8, and nothing after it is erased flash or zeros."""
+    if b"\xff" in data or b"\0" in data:
+        return False
+    head = data[:_TEXT_HEAD]
+    try:
+        text = getincrementaldecoder("utf-8")().decode(head, final=len(head) < _TEXT_HEAD)
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and not any(unicodedata.category(one) == "Cc" for one in set(text) - _BLANKS)
 
 
 def _judge(reading: detection.Reading, source: Source, task: Task, record: Record) -> None:
