@@ -240,15 +240,23 @@ BAD_MANIFESTS = {
     "image,id\n,1\n": "line 2: no image",
     "image,id\nx.bin\n": "line 2: expected as many fields",
     "image,chip\nx.bin,esp33\n": "chip 'esp33' is none of",
-    "image,output\nx.bin,../x\n": "expected a file below -o DIR",
+    "image,output\nx.bin,../x\n": "line 2: output '../x': expected a file below -o DIR",
+    "image,output\nx.bin,/x\n": "line 2: output '/x': expected a file below -o DIR",
+    "id,output\n1,x\n": "line 1: no column `image`; a manifest needs it, separated by commas",
+    "image;id\nx.bin;1\n": "line 1: no column `image`",
+    "": "line 1: no column `image`",
+    "image,image\nx.bin,y.bin\n": "line 1: two columns 'image'",
+    "image,id\nx.bin,\udce9\n": "is no UTF-8 text",
+    "\udce9,image\n1,x.bin\n": "is no UTF-8 text",
 }
 
 
+@pytest.mark.parametrize("mark", ["", "@"])
 @pytest.mark.parametrize("text", BAD_MANIFESTS)
-def test_a_bad_manifest_is_an_error_before_any_work(text: str, tmp_path: Path) -> None:
+def test_a_bad_manifest_is_an_error_before_any_work(text: str, mark: str, tmp_path: Path) -> None:
     path = tmp_path / "fleet.csv"
-    path.write_text(text)
-    done = fleet("migrate", path, "-o", tmp_path / "out")
+    path.write_bytes(os.fsencode(text))
+    done = fleet("migrate", f"{mark}{path}", "-o", tmp_path / "out")
     assert done.code == 2
     assert BAD_MANIFESTS[text] in done.err
     assert len(done.err.splitlines()) == 1
@@ -282,9 +290,38 @@ def test_wrong_usage(case: str, tree: Path, tmp_path: Path) -> None:
     assert len(done.err.splitlines()) == 1
 
 
-def test_an_empty_directory(tmp_path: Path) -> None:
-    done = fleet("audit", tmp_path)
-    assert (done.code, done.out) == (2, "")
+def test_a_named_csv_may_be_an_image(tmp_path: Path) -> None:
+    shutil.copy(fixture("tlv_ec"), tmp_path / "dump.csv")
+    assert run("convert", fixture("tlv_ec"), "--to", "csv", "-o", tmp_path / "items.csv").code == 0
+    for name in ("dump.csv", "items.csv"):
+        done = fleet("audit", tmp_path / name, *AT, "--json")
+        assert done.object["status"] == "done", done.err
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("empty", "empty: no image was found; nothing is there"),
+        ("-", "standard input: no image was found; nothing is there"),
+        ("head.csv", "head.csv: no image was found; nothing is there"),
+        ("hides", "hides: no image was found; left out: 2 hidden"),
+    ],
+)
+def test_no_image(argument: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "hides").mkdir()
+    for name in (".a", ".b"):
+        (tmp_path / "hides" / name).touch()
+    (tmp_path / "head.csv").write_text("image,id\n")
+    done = fleet("audit", argument, cwd=tmp_path)
+    assert (done.code, done.out, done.err) == (2, "", f"espcert: {text}\n")
+
+
+def test_a_file_that_the_system_does_not_let_us_look_at(tmp_path: Path) -> None:
+    (tmp_path / "self").symlink_to("self")
+    done = fleet("audit", "self/x.bin", cwd=tmp_path)
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith("espcert: self/x.bin: cannot be read: ")
 
 
 def test_shards_are_the_fleet(dumps: Path, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from espcert import opening
 from espcert.chips import CHIPS
 from espcert.errors import FileError, UsageError
 from espcert.files import reason_of
@@ -23,21 +24,26 @@ _ADDRESS: Final = "flash_address"
 COLUMNS: Final = (IMAGE, *_TEXTS, *_PATHS, _ADDRESS)
 MAX_LINE: Final = 1 << 20
 """Characters of the longest line of a manifest or a list."""
+_HEAD: Final = 1 << 16
+_ERASED: Final = b"\xff\xff"
+"""What text does not hold, and flash does."""
 
 
-def is_manifest(name: str) -> bool:
-    """Whether a file is a manifest: JSON Lines by its name, CSV by its header.
+def is_manifest(name: str, *, listed: bool = False) -> bool:
+    """Whether a file is a manifest by its name: JSON Lines, or a CSV.
 
-    Other CSV files are material of a module. Raises FileError where it cannot be read.
+    A CSV that is material of a module, or no text at all, is one only where it is said to be a
+    list (`listed`). Raises FileError where it cannot be read.
     """
     suffix = Path(name).suffix.lower()
-    if suffix != ".csv":
-        return suffix == ".jsonl"
-    with _open(name) as file:
-        try:
-            return IMAGE in next(csv.reader([file.readline(MAX_LINE)]), [])
-        except (csv.Error, UnicodeDecodeError):
-            return False
+    if suffix != ".csv" or listed:
+        return suffix in (".csv", ".jsonl")
+    try:
+        with Path(name).open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
+    return not opening.is_csv(head) and b"\0" not in head and _ERASED not in head
 
 
 def read(name: str) -> Iterator[Source]:
@@ -84,7 +90,7 @@ Numbered = Iterator[tuple[int, Mapping[str, Any]]]
 
 def _csv_rows(file: TextIO) -> Numbered:
     reader = csv.DictReader(bounded_lines(file, file.name), strict=True)
-    known(reader.fieldnames or (), f"{file.name}, line 1")
+    _check_header(reader.fieldnames or (), f"{file.name}, line 1")
     for row in reader:
         if None in row or None in row.values():
             text = "expected as many fields as the header has"
@@ -107,6 +113,16 @@ def _json_rows(file: TextIO) -> Numbered:
         yield number, row
 
 
+def _check_header(columns: Sequence[str], where: str) -> None:
+    if IMAGE not in columns:
+        text = f"no column `{IMAGE}`; a manifest needs it, separated by commas"
+        raise UsageError("bad-manifest", f"{where}: {text}")
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError("bad-manifest", f"{where}: two columns {twice!r}")
+    known(columns, where)
+
+
 def known(columns: Iterable[str], where: str) -> None:
     """Raise UsageError for a column that means nothing here: its values would be ignored."""
     unknown = next((name for name in columns if name not in COLUMNS), None)
@@ -125,6 +141,9 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
     chip = given.get("chip")
     if chip is not None and chip not in CHIPS:
         raise UsageError("bad-manifest", f"{where}: chip {chip!r} is none of {', '.join(CHIPS)}")
+    if "output" in given and not _is_below(given["output"]):
+        problem = f"output {given['output']!r}: expected a file below -o DIR"
+        raise UsageError("bad-output", f"{where}: {problem}")
     path = places.beside(given[IMAGE], base)
     keys = {name: os.path.join(base, given[name]) for name in _PATHS if name in given}  # noqa: PTH118
     return Source(
@@ -139,6 +158,12 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
         nvs_keys=keys.get("nvs_keys"),
         output=given.get("output"),
     )
+
+
+def _is_below(output: str) -> bool:
+    """Whether a path stays in the directory that it is relative to."""
+    plain = os.path.normpath(output)
+    return not os.path.isabs(plain) and Path(plain).parts[:1] not in ((), (".",), ("..",))  # noqa: PTH117
 
 
 def _address(text: str | None, where: str) -> int | None:

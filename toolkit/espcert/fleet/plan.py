@@ -8,12 +8,12 @@ import json
 import os
 import shutil
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from espcert.errors import FileError, UsageError
-from espcert.files import reason_of
+from espcert.files import STDIN, reason_of
 from espcert.fleet import manifest, places, sources, storage, walk
 from espcert.fleet.journal import PAGE, Journal, Row, files_of
 from espcert.fleet.settings import Request, same_settings
@@ -66,7 +66,7 @@ def prepare(journal: Journal, request: Request) -> Plan:
         _list(journal, request, looking, run)
         total = _count(journal, "run = ? AND mine", run)
         if not _count(journal, "run = ?", run):
-            raise UsageError("no-sources", "no image was found in what was given")
+            raise UsageError("no-sources", _nothing(request.arguments, looking.skipped))
         _check_reports(journal, request, run)
         if request.task.verb == MIGRATE:
             _check_outputs(journal, request, run)
@@ -79,6 +79,15 @@ def prepare(journal: Journal, request: Request) -> Plan:
         left, written = _left(journal, request, run)
         _check_space(request, written)
     return Plan(run, total, left, written, skipped)
+
+
+def _nothing(arguments: Sequence[str], skipped: Mapping[str, int]) -> str:
+    """What was looked at where no image was found, and what was left out there."""
+    names = ["standard input" if name == STDIN else name for name in arguments]
+    more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    left_out = ", ".join(f"{number} {reason}" for reason, number in skipped.items())
+    looked_at = f"left out: {left_out}" if left_out else "nothing is there"
+    return f"{', '.join(names[:SHOWN] + more)}: no image was found; {looked_at}"
 
 
 def source_of(row: Row, answered: bool, *, rehash: bool) -> Source:
@@ -202,16 +211,8 @@ def _spec(source: Source) -> str:
 def _output(one: Listed, directory: str) -> str | None:
     """Where a source goes, where that can be told from the source alone."""
     if one.source.output is not None:
-        return _inside(directory, one.source.output)
+        return places.joined(directory, os.path.normpath(one.source.output))
     return None if one.root is None else places.below(directory, one.source.path, one.root)
-
-
-def _inside(directory: str, name: str) -> str:
-    """The output that a manifest asks for. Raises UsageError where it would leave the directory."""
-    plain = os.path.normpath(name)
-    if os.path.isabs(plain) or Path(plain).parts[:1] in ((), (".",), ("..",)):  # noqa: PTH117
-        raise UsageError("bad-output", f"output {name!r}: expected a file below -o DIR")
-    return places.joined(directory, plain)
 
 
 def _folded(path: bytes) -> str:

@@ -82,9 +82,22 @@ def check(arguments: Sequence[str]) -> None:
             continue
         argument = places.plain(argument)
         name = argument.removeprefix(LIST_MARK)
-        exists = os.path.lexists(argument) or (name != argument and os.path.lexists(name))
+        exists = _exists(argument) or (name != argument and _exists(name))
         if argument != STDIN and not exists and not patterns.fits(argument):
             raise UsageError("not-found", f"{argument}: no such file, and no pattern that fits one")
+
+
+def _exists(name: str) -> bool:
+    """Whether there is a file. Raises FileError where the system does not let us look."""
+    try:
+        os.lstat(name)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        if glob.has_magic(name):
+            return False
+        raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
+    return True
 
 
 def listed(arguments: Sequence[str], looking: walk.Walk) -> Iterator[Listed]:
@@ -131,7 +144,7 @@ def _stdin() -> TextIO:
 
 
 def _list(name: str, looking: walk.Walk) -> Iterator[Listed | _Url]:
-    if manifest.is_manifest(name):
+    if manifest.is_manifest(name, listed=True):
         yield from _manifest(name)
         return
     try:
