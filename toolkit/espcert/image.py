@@ -125,7 +125,8 @@ def _bare(bare: Image, reader: Reader) -> Image:
         raise UsageError(
             "no-address",
             f"{bare.name or 'the image'}: encrypted or random, and no whole flash image: "
-            "--flash-address N says where in flash a bare partition lies",
+            "--flash-address N, in a fleet the manifest's column flash_address, says where in "
+            "flash a bare partition lies",
         )
     return _through_keys(bare, reader, held, unopened)
 

@@ -117,7 +117,8 @@ def _nvs_without_credentials(data: bytes) -> Reason | None:
         return Reason(
             ENCRYPTED,
             "an NVS partition whose pages are sound and none of whose entries is: NVS encryption, "
-            "or random bytes; --nvs-keys or --nvs-hmac-key gives the key",
+            "or random bytes; --nvs-keys or --nvs-hmac-key gives the key, in a fleet the "
+            "manifest's column nvs_keys",
         )
     return Reason("unknown", "an NVS partition without any namespace")
 
@@ -149,7 +150,8 @@ def _encrypted(data: bytes) -> Reason | None:
 
 
 def _ciphertext(used: bytes, found: str) -> Reason:
-    hint = "--flash-encryption-key gives the key"
+    name = "flash_encryption_key"
+    hint = f"--flash-encryption-key gives the key, in a fleet the manifest's column {name}"
     if _twin_blocks(used) >= MIN_TWIN_BLOCKS:
         return Reason(
             ESP32_ENCRYPTED,
