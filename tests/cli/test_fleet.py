@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests import fleet_maker
 from tests.cli.runner import Result, fixture, material, run
-from tests.cli.test_unreadable_images import table
+from tests.cli.test_unreadable_images import NOISE, table
 from tests.support import FIXTURES
 from tests.toolkit import pki
 from tests.toolkit.test_fleet_work import image_with
@@ -431,6 +431,28 @@ def test_journals_that_do_not_fit_are_not_merged(dumps: Path, tmp_path: Path) ->
     assert not (tmp_path / "3").exists()
 
 
+def test_a_merged_journal_is_merged_with_no_shard(dumps: Path, tmp_path: Path) -> None:
+    one, two, merged = tmp_path / "1", tmp_path / "2", tmp_path / "merged"
+    fleet("audit", dumps, *AT, "--shard", "1/20", "--journal", one, "--quiet")
+    fleet("audit", dumps, *AT, "--shard", "2/20", "--journal", two, "--quiet")
+    assert fleet("merge", one, "-o", merged).code == 0
+    for journals in ((merged, two), (two, merged)):
+        done = fleet("merge", *journals, "-o", tmp_path / "3")
+        assert done.code == 2
+        assert done.err.startswith(f"espcert: {merged}: is a merged journal; merge the journals")
+    done = fleet("audit", dumps, *AT, "--journal", merged)
+    assert done.code == 2
+    assert done.err.startswith(f"espcert: {merged}: is a merged journal, which no run goes on with")
+
+
+def test_the_advice_for_an_encrypted_image_is_of_the_manifest_too(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(NOISE)
+    found = fleet("audit", "x.bin", "--json", cwd=tmp_path).object
+    advice = "--flash-encryption-key gives the key, in a fleet the manifest's column"
+    assert f"{advice} flash_encryption_key" in found["reason"]
+    assert found["reason"] == run("detect", "--json", tmp_path / "x.bin").object["reason"]
+
+
 # --- Outputs --------------------------------------------------------------------------------------
 
 
@@ -480,8 +502,8 @@ def test_inputs_are_never_outputs(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     copied(path)
     before = path.read_bytes()
-    for arguments in ((tmp_path,), (path,)):
-        done = fleet("migrate", *arguments, "-o", tmp_path, "--force")
+    for arguments in ((tmp_path,), (path,), (path, "--force"), (f"{tmp_path}/*.bin",)):
+        done = fleet("migrate", *arguments, "-o", tmp_path)
         assert done.code == 2
         assert "inputs are never changed" in done.err
     linked = tmp_path / "out"
@@ -578,7 +600,8 @@ def test_changed_settings_are_named(dumps: Path, tmp_path: Path) -> None:
         assert text in done.err
     done = fleet("migrate", dumps / "1", "-o", tmp_path / "out", *AT, *journal)
     assert done.code == 2
-    assert "fleet was audit and is migrate" in done.err
+    assert "fleet was audit, and is migrate; name another --journal" in done.err
+    assert "--size" not in done.err
 
 
 def test_changed_inputs_are_done_again(tmp_path: Path) -> None:

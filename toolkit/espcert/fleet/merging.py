@@ -122,6 +122,9 @@ def _same(path: Path, one: dict[str, Any], first: Path, other: dict[str, Any]) -
             text = f"{name} {one[name]}, but {first} has {other[name]}"
             raise UsageError("settings-differ", f"{path}: {text}")
     mine, theirs = one["options"], other["options"]
+    if mine.get("clocks") != theirs.get("clocks"):
+        text = "is a merged journal; merge the journals of the shards themselves, all at once"
+        raise UsageError("merged-journal", f"{path if 'clocks' in mine else first}: {text}")
     for name in sorted({*mine, *theirs} - {*_OWN}):
         if mine.get(name) != theirs.get(name):
             text = f"--{name.replace('_', '-')} {mine.get(name)}, but {first} {theirs.get(name)}"

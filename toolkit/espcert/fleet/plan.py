@@ -271,10 +271,10 @@ def _in_the_way(
         output = os.fsdecode(row["output"])
         if not os.path.lexists(output):
             continue
-        if row["first_run"] == run and not request.task.force:
-            found.append(f"{output} exists; --force replaces it")
-        elif _is_source(journal, output):
+        if _is_source(journal, output):
             found.append(f"{output} is a source; inputs are never changed")
+        elif row["first_run"] == run and not request.task.force:
+            found.append(f"{output} exists; --force replaces it")
         if len(found) == SHOWN:
             break
     return found

@@ -82,8 +82,13 @@ def same_settings(journal: Journal, request: Request) -> None:
         for name, value in (facts | {"at": time_text(request.task.at)}).items():
             journal.set_fact(name, value)
         return
-    different = [*_different("fleet", {"fleet": stored["verb"]}, {"fleet": facts["verb"]})]
-    different += _different("--", stored["options"], facts["options"])
+    if stored["verb"] != facts["verb"]:
+        text = f"fleet was {stored['verb']}, and is {facts['verb']}; name another --journal"
+        raise UsageError("settings-differ", f"{journal.path}: {text}")
+    if "clocks" in stored["options"]:
+        text = "is a merged journal, which no run goes on with; `espcert fleet report` reads it"
+        raise UsageError("merged-journal", f"{journal.path}: {text}")
+    different = _different("--", stored["options"], facts["options"])
     different += _different("", stored["versions"], facts["versions"])
     at = time_text(request.task.at)
     if request.at_given and at != journal.fact("at"):
