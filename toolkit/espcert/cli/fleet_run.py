@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import typer
 
@@ -19,11 +19,15 @@ from espcert.cli.fleet_progress import counts_text, progress
 from espcert.fleet import cluster, engine, reporting, runs
 from espcert.fleet.redaction import redact
 from espcert.fleet.reporting import FleetReport
+from espcert.fleet.reports import reasons
 from espcert.fleet.settings import Request
 from espcert.fleet.sources import parse_shard
 from espcert.fleet.task import Task
 from espcert.fleet.workers import LocalPool, Pool, cores
 from espcert.text import printable
+
+CODES: Final = 12
+"""Codes that the summary counts."""
 
 
 def task_of(verb: str, asked: Asked, **more: Any) -> Task:
@@ -129,7 +133,8 @@ def _sum_up(begun: runs.Begun, report: FleetReport, reports: Sequence[Path]) -> 
     if skipped:
         listed = ", ".join(f"{number:,} {reason}" for reason, number in skipped.items())
         common.say(f"  not looked at   {listed}")
-    for code, number in begun.journal.codes():
+    codes = begun.journal.codes(reasons.raised(report.options))
+    for code, number in codes[:CODES]:
         common.say(f"  {number:>9,}       {code}")
     for finding in report.across[:10]:
         first = ", ".join(finding["sources"][:3])

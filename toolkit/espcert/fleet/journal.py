@@ -141,16 +141,21 @@ class Journal:
         )
         return dict(self.database.execute(query).fetchall())
 
-    def codes(self, most: int = 12) -> list[tuple[str, int]]:
-        """The codes of findings and failures that most images have, and how many do."""
+    def codes(self, also: Iterable[str] = ()) -> list[tuple[str, int]]:
+        """The codes of findings and failures, and how many images have each; the most first.
+
+        Of what is only worth knowing just the codes in `also`.
+        """
         query = (
             "SELECT code, COUNT(*) AS number FROM (SELECT DISTINCT records.id AS id, "
             "json_extract(value, '$.code') AS code FROM records, "
             "json_each(record, '$.findings') WHERE json_extract(value, '$.severity') <> 'info' "
+            "OR json_extract(value, '$.code') IN (SELECT value FROM json_each(?)) "
             "UNION SELECT id, json_extract(record, '$.error.code') FROM records "
-            "WHERE status = 'failed') GROUP BY code ORDER BY number DESC, code LIMIT ?"
+            "WHERE status = 'failed') GROUP BY code ORDER BY number DESC, code"
         )
-        return [(row["code"], row["number"]) for row in self.database.execute(query, (most,))]
+        listed = json.dumps([*also])
+        return [(row["code"], row["number"]) for row in self.database.execute(query, (listed,))]
 
     # --- Plan ----------------------------------------------------------------------------------
 

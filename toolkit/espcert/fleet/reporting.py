@@ -62,6 +62,11 @@ class FleetReport:
         header["verdicts"] = journal.verdicts()
         return redaction.redact_header(header) if self._redacted else header
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of the run; not redacted."""
+        return self._journal.fact("options") or {}
+
     def _digest(self) -> str:
         """Of all records in order of their sources: what was found, whoever tells it later."""
         hashed = hashlib.sha256()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from espcert import files
-from espcert.fleet.reports import Report
+from espcert.fleet.reports import Report, reasons
 from espcert.text import printable
 
 COLUMNS: Final = (
@@ -33,7 +33,7 @@ def write(report: Report, path: Path, *, force: bool = False) -> None:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
-        for record in report.records():
+        for record in reasons.records(report):
             row = _row(record) | {"run": run}
             writer.writerow([_safe(row.get(name)) for name in COLUMNS])
         text.detach()

@@ -85,8 +85,9 @@ class Group:
 
     @property
     def asks(self) -> bool:
-        """Whether somebody has to do something."""
-        return self.severity != INFO and not self.hint.startswith(NOTHING_TO_DO)
+        """Whether somebody has to do something; of what makes a module an error, always."""
+        needless = self.severity == INFO or self.hint.startswith(NOTHING_TO_DO)
+        return self.severity == SEVERE or not needless
 
 
 class Clock(NamedTuple):

@@ -22,7 +22,7 @@ from espcert.catalogue import ERROR as SEVERE
 from espcert.catalogue import WARNING as WARNS
 from espcert.detection import KEY_WORDS
 from espcert.errors import UsageError
-from espcert.fleet.reports import Report, embedding, figures, wording
+from espcert.fleet.reports import Report, embedding, figures, reasons, wording
 from espcert.fleet.reports.figures import Figures
 from espcert.text import printable
 
@@ -77,8 +77,9 @@ def page(
     header = report.header
     migrates = header["verb"] == "migrate"
     words = wording.STATE_WORDS["migrate" if migrates else "audit"]
-    counted = figures.count(header, report.across, report.records())
-    rows = embedding.embed(report.records, report.across, counted, words, limit)
+    counted = figures.count(header, report.across, reasons.records(report))
+    judged = functools.partial(reasons.records, report)
+    rows = embedding.embed(judged, report.across, counted, words, limit)
     told = _assets() | _LIMITS | _pictures(counted) | {"header": header, "words": words}
     text = environment.get_template("page.html.j2").render(
         told,

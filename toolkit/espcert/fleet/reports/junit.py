@@ -11,7 +11,7 @@ from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from espcert import files
-from espcert.fleet.reports import Report
+from espcert.fleet.reports import Report, reasons
 
 _ILLEGAL: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML document may hold, escaped or not. Source: XML 1.0, 2.2."""
@@ -54,7 +54,7 @@ def _lines(report: Report, counted: Counter[str]) -> Iterator[str]:
     if unfinished:
         attributes = _attributes(type="not-finished", message=f"{header['left']} images are left")
         yield f'<testcase classname="run" name="not finished"><error {attributes}/></testcase>'
-    for record in report.records():
+    for record in reasons.records(report):
         yield from _case(record)
     for finding in report.across:
         yield f"<testcase {_attributes(classname='across', name=finding['message'])}>"
@@ -77,9 +77,9 @@ def _case(record: Mapping[str, Any]) -> Iterator[str]:
         error = record["error"]
         yield f"<error {_attributes(type=error['code'], message=error['message'])}/>"
     elif outcome == "failures":
-        errors = [one for one in record["findings"] if one["severity"] == "error"]
-        told = errors or list(record["findings"])
-        code = told[0]["code"] if told else "refused"
+        told = [one for one in record["findings"] if one["severity"] == "error"]
+        told = told or [record["error"]]
+        code = told[0]["code"]
         listed = "\n".join(f"{one['message']} [{one['code']}]" for one in told)
         yield f"<failure {_attributes(type=code, message=code)}>{_text(listed)}</failure>"
     yield "</testcase>"

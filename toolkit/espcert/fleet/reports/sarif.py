@@ -12,7 +12,7 @@ from urllib.parse import quote
 from espcert import files
 from espcert.catalogue import CATALOGUE
 from espcert.fleet import places
-from espcert.fleet.reports import Report
+from espcert.fleet.reports import Report, reasons
 
 SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -41,7 +41,7 @@ def write(report: Report, path: Path, *, force: bool = False) -> None:
 
 
 def _results(report: Report) -> Iterator[Object]:
-    for record in report.records():
+    for record in reasons.records(report):
         for finding in record["findings"]:
             if finding["severity"] in _LEVELS:
                 place = _place(record, finding["offset"])
