@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from tests.cli.runner import fixture, run
 from tests.cli.test_fleet import AT, fleet
+from tests.support import FIXTURES
 from tests.toolkit import pki
 from tests.toolkit.test_fleet_work import image_with
 
@@ -105,3 +106,111 @@ def test_the_record_stays_what_verify_says(case: Case, reports: dict[str, Path])
 def test_the_summary_counts_the_reason(case: Case) -> None:
     done = fleet("audit", case.source.parent, *AT, *case.options)
     assert re.search(rf"^ +1 +{case.code}$", done.out, re.MULTILINE)
+
+
+# --- The terminal ---------------------------------------------------------------------------------
+
+
+def erased(folder: Path, *names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"\xff" * 4096)
+
+
+def test_failures_are_named_with_their_reasons(case: Case) -> None:
+    for more in ((), ("--quiet",), ("--json",)):
+        done = fleet("audit", case.source.parent, *AT, *case.options, *more)
+        told = [line for line in done.err.splitlines() if str(case.source) in line]
+        assert len(told) == 1
+        assert f"[{case.code}]" in told[0]
+        assert "good.bin" not in done.err
+
+
+def test_the_worst_failures_are_named_first_and_the_rest_is_counted(tmp_path: Path) -> None:
+    image_with(pki.make_leaf(None, "old", until=2022), tmp_path, "a expired.bin")
+    names = [f"{number}\x1b[31m.bin" for number in range(6)]
+    erased(tmp_path / "b", *names)
+    done = fleet("audit", tmp_path, *AT, "--quiet")
+    assert (done.out, done.code) == ("", 3)
+    *named, last = done.err.splitlines()
+    assert len(named) == 5
+    for number, line in enumerate(named):
+        assert f"{number}\\x1b[31m.bin: erased flash" in line
+        assert line.endswith("[erased]")
+    assert last == "espcert: and 2 more, see --report or --json"
+
+
+def test_a_message_that_names_its_image_does_not_name_it_twice(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("none.bin\n")
+    done = fleet("audit", "@list", *AT, "--quiet", cwd=tmp_path)
+    assert done.code == 2
+    assert done.err.count("none.bin") == 1
+    assert "[not-found]" in done.err
+
+
+def test_redacted_failures_name_no_image(tmp_path: Path) -> None:
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    image_with(pki.make_leaf(None, "SN4711", until=2022), folder, "SN4711.bin")
+    shutil.copy(folder / "SN4711.bin", folder / "SN4712.bin")
+    report = ("--report", tmp_path / "SN4711.csv", "--journal", tmp_path / "SN4711.sqlite")
+    for more in (report, ("--quiet",)):
+        done = fleet("audit", folder, *AT, "--redact", *more)
+        assert done.code == 1
+        assert "SN471" not in done.out + done.err
+        assert str(tmp_path) not in done.out + done.err
+        assert "[certificate-expired]" in done.err
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Ten modules twice: ten keys and ten certificates are shared."""
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for number in range(10):
+        path = image_with(pki.make_leaf(None, f"module {number}"), folder, f"{number}.bin")
+        shutil.copy(path, folder / f"{number} again.bin")
+    return folder
+
+
+def test_lists_that_are_cut_say_so(pairs: Path) -> None:
+    done = fleet("audit", pairs, *AT)
+    assert done.out.count("  across ") == 10
+    assert "and 10 more, see --report\n" in done.out
+    quiet = fleet("audit", pairs, *AT, "--quiet")
+    assert (quiet.out, quiet.code) == ("", 1)
+    assert quiet.err.count("[shared-private-key]") == 5
+    assert quiet.err.splitlines()[-1] == "espcert: and 15 more between modules, see --report"
+
+
+def test_codes_that_are_cut_are_counted(tmp_path: Path) -> None:
+    done = fleet("audit", FIXTURES / "images", *AT, "--report", tmp_path / "r.jsonl")
+    records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    codes = {
+        finding["code"]
+        for record in records
+        for finding in record.get("findings", ())
+        if finding["severity"] != "info"
+    }
+    listed = re.findall(r"^ +[0-9]+ {7}([a-z-]+)$", done.out, re.MULTILINE)
+    assert len(listed) == 12 < len(codes)
+    assert set(listed) <= codes
+    assert f"and {len(codes) - 12} more, see --report" in done.out
+
+
+def test_a_shard_without_images_says_so(tmp_path: Path) -> None:
+    erased(tmp_path, "x.bin")
+    said = [fleet("audit", "x.bin", "--shard", f"{n}/2", cwd=tmp_path).out for n in (1, 2)]
+    assert sorted(text.splitlines()[0][:9] for text in said) == ["0 images:", "1 images:"]
+    number = next(n for n, text in enumerate(said, 1) if text.startswith("0"))
+    assert f"0 images: shard {number}/2 has none\n" in said[number - 1]
+
+
+def test_a_merge_says_what_was_joined(tmp_path: Path) -> None:
+    erased(tmp_path / "dumps", "x.bin", "y.bin", "z.bin")
+    for number in (1, 2):
+        more = ("--shard", f"{number}/2", "--journal", f"{number}.sqlite", "--quiet")
+        fleet("audit", "dumps", *AT, *more, cwd=tmp_path)
+    done = fleet("merge", "1.sqlite", "2.sqlite", "-o", "all\x1b.sqlite", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "3 images of 2 journals in all\\x1b.sqlite\n"

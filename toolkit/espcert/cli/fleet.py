@@ -23,6 +23,7 @@ from espcert.cli.outputs import (
     SizeOption,
 )
 from espcert.cli.verify import FirmwareOption, ProofOption, SigningKeyOption, StrictOption
+from espcert.text import printable
 
 group = typer.Typer(
     help="Audit and migrate many modules, and report on them.",
@@ -143,8 +144,14 @@ def report(
 @group.command("merge")
 def merge(journals: JournalsArgument, output: MergedOption) -> None:
     """Join the journals of shards into one."""
+    from espcert.fleet.journal import read_journal
     from espcert.fleet.merging import merge as join
 
     with common.outcome():
         for note in join(journals, output):
             common.complain(note)
+        joined = read_journal(output)
+        total = sum(joined.counts("status").values())
+        joined.close()
+        text = f"{total:,} images of {len(journals):,} journals in {printable(str(output))}"
+        common.say(text)

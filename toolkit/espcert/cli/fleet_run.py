@@ -7,27 +7,21 @@ import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from espcert.catalogue import ERROR
-from espcert.cli import common
+from espcert.cli import common, fleet_summary
 from espcert.cli.fleet_options import Asked
-from espcert.cli.fleet_progress import counts_text, progress
+from espcert.cli.fleet_progress import progress
 from espcert.fleet import cluster, engine, reporting, runs
 from espcert.fleet.redaction import redact
 from espcert.fleet.reporting import FleetReport
-from espcert.fleet.reports import reasons
 from espcert.fleet.settings import Request
 from espcert.fleet.sources import parse_shard
 from espcert.fleet.task import Task
 from espcert.fleet.workers import LocalPool, Pool, cores
-from espcert.text import printable
-
-CODES: Final = 12
-"""Codes that the summary counts."""
 
 
 def task_of(verb: str, asked: Asked, **more: Any) -> Task:
@@ -93,8 +87,10 @@ def _work(begun: runs.Begun, asked: Asked, found: cluster.Cluster | None) -> int
     worst = max(begun.journal.counts("exit_code"), default=0)
     if any(finding["severity"] == ERROR for finding in report.across):
         worst = max(worst, 1)
-    if not asked.as_json and not asked.quiet:
-        _sum_up(begun, report, asked.reports)
+    briefly = asked.as_json or asked.quiet
+    if not briefly:
+        fleet_summary.print_summary(begun, report, asked)
+    fleet_summary.complain_of_failures(begun.journal, report, shared=briefly)
     return worst
 
 
@@ -123,24 +119,3 @@ def _interrupted(begun: runs.Begun) -> None:
         common.complain("nothing of it is kept: there was no --journal FILE")
     else:
         common.complain(f"the same command goes on; the journal is {begun.journal.path}")
-
-
-def _sum_up(begun: runs.Begun, report: FleetReport, reports: Sequence[Path]) -> None:
-    counted = begun.journal.verdicts()
-    total = sum(counted.values())
-    common.say(f"{total:,} images: {counts_text(counted)}")
-    skipped = begun.plan.skipped
-    if skipped:
-        listed = ", ".join(f"{number:,} {reason}" for reason, number in skipped.items())
-        common.say(f"  not looked at   {listed}")
-    codes = begun.journal.codes(reasons.raised(report.options))
-    for code, number in codes[:CODES]:
-        common.say(f"  {number:>9,}       {code}")
-    for finding in report.across[:10]:
-        first = ", ".join(finding["sources"][:3])
-        common.say(f"  across          {finding['message']} [{finding['code']}]")
-        common.say(f"                  {printable(first)}")
-    if not begun.journal.temporary:
-        common.say(f"  journal         {printable(str(begun.journal.path))}")
-    for path in reports:
-        common.say(f"  report          {printable(str(path))}")

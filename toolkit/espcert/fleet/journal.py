@@ -119,6 +119,14 @@ class Journal:
             text = "the journal cannot be read or written: it is damaged"
             raise FileError("journal-failed", f"{self.path}: {text}") from error
 
+    def failures(self, most: int) -> list[Record]:
+        """The first records of images that failed, by exit code, the worst first, and source."""
+        query = (
+            "SELECT record FROM sources JOIN records USING (id) WHERE exit_code > 0 "
+            "ORDER BY exit_code DESC, source LIMIT ?"
+        )
+        return [json.loads(row[0]) for row in self.database.execute(query, (most,))]
+
     def counts(self, column: str) -> dict[Any, int]:
         """How many records there are by `status`, `exit_code` or `verdict`."""
         query = f"SELECT {column}, COUNT(*) FROM records GROUP BY {column}"

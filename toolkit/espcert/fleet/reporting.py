@@ -14,6 +14,7 @@ from espcert import files
 from espcert.errors import UsageError
 from espcert.fleet import across, redaction
 from espcert.fleet.journal import Journal, naming
+from espcert.fleet.reports import reasons
 from espcert.fleet.work import Record
 
 WRITERS: Final = {
@@ -58,7 +59,7 @@ class FleetReport:
         header["skipped"] = journal.fact("skipped") or {}
         header["total"] = sum(journal.counts("status").values())
         header["left"] = journal.left()
-        header["across"] = across.counts(journal)
+        header["across"] = self.across_counts
         header["verdicts"] = journal.verdicts()
         return redaction.redact_header(header) if self._redacted else header
 
@@ -79,6 +80,18 @@ class FleetReport:
         """Findings across the fleet, each with the first of the sources that it concerns."""
         found = across.findings(self._journal)
         return [redaction.redact_across(one) for one in found] if self._redacted else found
+
+    @functools.cached_property
+    def across_counts(self) -> Mapping[str, int]:
+        """How many findings across the fleet there are of each code, those not told, too."""
+        return across.counts(self._journal)
+
+    def failures(self, most: int) -> list[Mapping[str, Any]]:
+        """The first images that failed, the worst first, with their findings as they counted."""
+        with naming(self._journal.path):
+            found = self._journal.failures(most)
+        told = [redaction.redact(record) if self._redacted else record for record in found]
+        return [reasons.judged(record, self.options) for record in told]
 
     def records(self) -> Iterator[Record]:
         """All records, sorted by source; may be asked for several times."""
