@@ -39,6 +39,7 @@ class _Instant:
     """A pool whose workers have every record at once, so that the parent alone takes time."""
 
     slots = 4
+    hides_deaths = False
 
     def __init__(self, records: dict[str, Record]) -> None:
         self._records = records

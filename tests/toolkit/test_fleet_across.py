@@ -16,7 +16,7 @@ from tests.toolkit.test_fleet_work import image_with
 
 from espcert.fleet import across, engine, runs
 from espcert.fleet.settings import Request
-from espcert.fleet.task import AUDIT, Source, Task
+from espcert.fleet.task import AUDIT, MIGRATE, Source, Task
 from espcert.fleet.work import Record, run_batch
 from espcert.fleet.workers import Batch, Finished
 
@@ -27,6 +27,7 @@ class Here:
     """A pool that works in this process."""
 
     slots = 1
+    hides_deaths = False
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -166,6 +167,21 @@ def test_only_the_culprit_of_a_death_fails(times: int, status: str, tmp_path: Pa
     assert found.pop("7")["status"] == status
     assert {record["status"] for record in found.values()} == {"done"}
     begun.journal.close()
+
+
+def test_a_cluster_leaves_no_temporary_file_of_a_worker_that_died_unseen(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(FIXTURES / "images" / "tlv_ec.bin", tmp_path / "in" / "1.bin")
+    out = tmp_path / "out"
+    begun = runs.begin(Request((str(tmp_path / "in"),), Task(MIGRATE, AT), str(out)), None)
+    (out / f".espcert-{begun.task.mark}-1.tmp").write_bytes(b"half")
+    (out / ".espcert-of-another-run.tmp").write_bytes(b"half")
+    pool = Here(begun.task)
+    pool.hides_deaths = True
+    engine.run(begun.journal, begun.plan, begun.task, pool, lambda _: None)
+    begun.journal.close()
+    names = sorted(path.name for path in out.iterdir() if not path.name.endswith("sqlite"))
+    assert names == [".espcert-of-another-run.tmp", "1.bin"]
 
 
 def test_when_no_worker_lives_the_run_is_given_up(tmp_path: Path) -> None:

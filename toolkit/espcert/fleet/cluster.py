@@ -200,6 +200,8 @@ def run_batch(
 class DaskPool:
     """Hands batches to a cluster, and takes their records."""
 
+    hides_deaths = True
+
     def __init__(self, client: Any, task: Task) -> None:
         self._client = client
         self._task = task

@@ -48,7 +48,7 @@ def run(
         loop.work()
     finally:
         pool.close()
-    if loop.deaths:
+    if loop.deaths or pool.hides_deaths:
         remove_remains(journal, task)
 
 

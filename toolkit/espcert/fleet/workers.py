@@ -38,7 +38,12 @@ class Finished(NamedTuple):
 
 
 class Pool(Protocol):
-    """What works on batches: processes of this machine, or a cluster."""
+    """What works on batches: processes of this machine, or a cluster.
+
+    `hides_deaths` tells whether a batch may be worked on again with no word of the first worker.
+    """
+
+    hides_deaths: bool
 
     @property
     def slots(self) -> int:
@@ -59,6 +64,8 @@ Run = Callable[[tuple[Source, ...], Task], list["Record | None"]]
 
 class LocalPool:
     """Executors of one spawned process each, so that a process that dies names its batch."""
+
+    hides_deaths = False
 
     def __init__(self, task: Task, jobs: int, run: Run = run_batch) -> None:
         self.slots = AHEAD * jobs
