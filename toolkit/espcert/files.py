@@ -88,14 +88,19 @@ def refuse_input_as_output(inputs: Sequence[str], output: Path) -> None:
             raise UsageError("output-is-input", f"{output}: is the input; inputs are never changed")
 
 
+def place_of(path: Path) -> str:
+    """Equal for two paths of one file, whether it is there or not; links are followed."""
+    place = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118
+    if path.exists():
+        place = os.path.realpath(path)
+    return os.path.normcase(place)
+
+
 def refuse_same_place(outputs: Sequence[Path]) -> None:
     """Raise UsageError where two outputs are one file, however their paths are spelled."""
     seen: dict[str, Path] = {}
     for output in outputs:
-        place = os.path.join(os.path.realpath(output.parent), output.name)  # noqa: PTH118
-        if output.exists():
-            place = os.path.realpath(output)
-        other = seen.setdefault(os.path.normcase(place), output)
+        other = seen.setdefault(place_of(output), output)
         if other is not output:
             raise UsageError("bad-output", f"{other} and {output}: must be different files")
 

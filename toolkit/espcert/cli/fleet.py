@@ -124,13 +124,14 @@ def report(
     force: ForceOption = False,
 ) -> None:
     """Write reports of a run from its journal."""
-    from espcert.fleet import reporting
+    from espcert.fleet import kept, reporting
     from espcert.fleet.journal import read_journal
 
     with common.outcome():
-        reporting.check(output, force=force, journal=journal)
+        reporting.check(output, kept.of_journals([journal]), force=force)
         opened = read_journal(journal)
         try:
+            kept.refuse_sources(output, opened)
             told = reporting.FleetReport(opened, redacted=redact)
             if told.header["left"]:
                 done, left = told.header["total"], told.header["left"]

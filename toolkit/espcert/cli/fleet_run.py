@@ -15,7 +15,7 @@ from espcert.catalogue import ERROR
 from espcert.cli import common, fleet_summary
 from espcert.cli.fleet_options import Asked
 from espcert.cli.fleet_progress import progress
-from espcert.fleet import cluster, engine, reporting, runs
+from espcert.fleet import cluster, engine, kept, reporting, runs
 from espcert.fleet.redaction import redact
 from espcert.fleet.reporting import FleetReport
 from espcert.fleet.settings import Request
@@ -45,7 +45,6 @@ def task_of(verb: str, asked: Asked, **more: Any) -> Task:
 
 def run(sources: Sequence[str], asked: Asked, task: Task, output: str | None) -> NoReturn:
     """Do it, say what came of it, and exit with the worst code."""
-    reporting.check(asked.reports, force=asked.force, journal=asked.journal)
     request = Request(
         tuple(sources),
         task,
@@ -56,6 +55,8 @@ def run(sources: Sequence[str], asked: Asked, task: Task, output: str | None) ->
         tuple(map(str, asked.reports)),
         elsewhere=asked.scheduler is not None and asked.scheduler != cluster.LOCAL,
     )
+    needed = kept.of_request(request, runs.journal_of(request, asked.journal))
+    reporting.check(asked.reports, needed, force=asked.force)
     with _cluster(asked) as found:
         begun = runs.begin(request, asked.journal)
         try:

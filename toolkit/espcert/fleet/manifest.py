@@ -18,10 +18,11 @@ from espcert.fleet import places
 from espcert.fleet.task import Source
 
 IMAGE: Final = "image"
-_PATHS: Final = ("hmac_key", "efuse", "flash_encryption_key", "nvs_keys")
+KEYS: Final = ("hmac_key", "efuse", "flash_encryption_key", "nvs_keys")
+"""Columns that name files with keys."""
 _TEXTS: Final = ("id", "label", "chip", "output")
 _ADDRESS: Final = "flash_address"
-COLUMNS: Final = (IMAGE, *_TEXTS, *_PATHS, _ADDRESS)
+COLUMNS: Final = (IMAGE, *_TEXTS, *KEYS, _ADDRESS)
 MAX_LINE: Final = 1 << 20
 """Characters of the longest line of a manifest or a list."""
 _HEAD: Final = 1 << 16
@@ -67,7 +68,7 @@ def read(name: str) -> Iterator[Source]:
 
 def key_files(source: Source) -> list[str | None]:
     """The files that a row names besides the image."""
-    return [getattr(source, name) for name in _PATHS]
+    return [getattr(source, name) for name in KEYS]
 
 
 def _open(name: str) -> TextIO:
@@ -145,7 +146,7 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
         problem = f"output {given['output']!r}: expected a file below -o DIR"
         raise UsageError("bad-output", f"{where}: {problem}")
     path = places.beside(given[IMAGE], base)
-    keys = {name: os.path.join(base, given[name]) for name in _PATHS if name in given}  # noqa: PTH118
+    keys = {name: os.path.join(base, given[name]) for name in KEYS if name in given}  # noqa: PTH118
     return Source(
         path,
         given.get("id") or Path(path).stem,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from espcert import files
 from espcert.errors import UsageError
 from espcert.fleet import journal as journals
+from espcert.fleet import kept
 from espcert.fleet.journal import Journal, naming
 
 _OWN: Final = ("shard", "directory", "output", "sources")
@@ -41,6 +42,7 @@ def merge(paths: Sequence[Path], output: Path) -> list[str]:
     Raises UsageError where the output exists, where the journals were not made with the same
     verb, options and versions, or where two of them have different images under one path.
     """
+    kept.refuse([output], kept.of_journals(paths))
     if os.path.lexists(output):
         raise UsageError("output-exists", f"{output}: exists; it is never replaced")
     files.check_output(output, force=False)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from espcert.errors import FileError, UsageError
-from espcert.files import STDIN, reason_of
-from espcert.fleet import manifest, places, sources, storage, walk
+from espcert.files import STDIN, place_of, reason_of
+from espcert.fleet import kept, manifest, places, sources, storage, walk
 from espcert.fleet.journal import PAGE, Journal, Row, files_of
 from espcert.fleet.settings import Request, same_settings
 from espcert.fleet.sources import Listed, batched
@@ -67,9 +67,10 @@ def prepare(journal: Journal, request: Request) -> Plan:
         total = _count(journal, "run = ? AND mine", run)
         if not _count(journal, "run = ?", run):
             raise UsageError("no-sources", _nothing(request.arguments, looking.skipped))
-        _check_reports(journal, request, run)
-        if request.task.verb == MIGRATE:
-            _check_outputs(journal, request, run)
+        with kept.known_keys(journal, run):
+            if request.task.verb == MIGRATE:
+                _check_outputs(journal, request, run)
+            _check_reports(journal, request, run)
         journal.database.execute(
             "DELETE FROM sources WHERE run < ? AND id NOT IN (SELECT id FROM records)", (run,)
         )
@@ -111,8 +112,8 @@ def _looking(journal: Journal, request: Request) -> walk.Walk:
     if any(one in top for one in outputs) or (url and url in arguments):
         raise UsageError("bad-output", f"-o {output}: is a source; inputs are never changed")
     key_directory = walk.identities([keys], walk.KEYS) if keys else {}
-    kept = [*map(str, files_of(journal.path)), *request.reports]
-    own = walk.identities(kept, walk.JOURNAL)
+    ours = [*map(str, files_of(journal.path)), *request.reports]
+    own = walk.identities(ours, walk.JOURNAL)
     avoided = key_directory | outputs | own
     return walk.Walk(
         request.task.max_size,
@@ -224,20 +225,6 @@ def _folded(path: bytes) -> str:
     ).decode("utf-8", "backslashreplace")  # fmt: skip
 
 
-def _check_reports(journal: Journal, request: Request, run: int) -> None:
-    """Raise UsageError for a report that would replace a source, or meet an output."""
-    query = "SELECT 1 FROM sources WHERE run = ? AND output_key = ?"
-    for report in request.reports:
-        if _is_source(journal, report):
-            text = "is a source; inputs are never changed"
-            raise UsageError("bad-output", f"--report {report}: {text}")
-        if request.output is not None and not places.is_url(request.output):
-            relative = os.path.relpath(os.path.realpath(report), os.path.realpath(request.output))
-            key = _folded(os.fsencode(places.joined(request.output, relative)))
-            if journal.database.execute(query, (run, key)).fetchone():
-                raise UsageError("output-clash", f"--report {report}: is the output of a source")
-
-
 def _check_outputs(journal: Journal, request: Request, run: int) -> None:
     """Raise UsageError for two sources with one output, and for outputs that are in the way."""
     query = (
@@ -267,12 +254,14 @@ def _in_the_way(
 ) -> list[str]:
     """Outputs that exist and are neither this journal's nor to be replaced, or are sources."""
     found: list[str] = []
+    needed = kept.of_request(request, journal.path)
     for row in rows:
         output = os.fsdecode(row["output"])
         if not os.path.lexists(output):
             continue
-        if _is_source(journal, output):
-            found.append(f"{output} is a source; inputs are never changed")
+        why = needed.why_not_replaced(output) or _why_not(journal, output)
+        if why is not None:
+            found.append(f"{output} {why}")
         elif row["first_run"] == run and not request.task.force:
             found.append(f"{output} exists; --force replaces it")
         if len(found) == SHOWN:
@@ -299,15 +288,31 @@ def _in_the_way_remotely(journal: Journal, request: Request, run: int) -> list[s
     return [f"{path} {text}" for path in itertools.islice(there, SHOWN)]
 
 
-def _is_source(journal: Journal, output: str) -> bool:
-    """Whether a file is one of the sources, by whatever path."""
-    try:
-        status = Path(output).stat()
-    except OSError:
+def _why_not(journal: Journal, path: str) -> str | None:
+    """Why a file that is there must stay as it is, by what was planned."""
+    if kept.is_source(journal, path):
+        return kept.SOURCE
+    return kept.KEY if kept.is_key(journal, path) else None
+
+
+def _check_reports(journal: Journal, request: Request, run: int) -> None:
+    """Raise UsageError for a report in the place of a source, a key or an output."""
+    for report in request.reports:
+        why = _why_not(journal, report)
+        if why is None and _is_output(journal, request, report, run):
+            why = kept.OUTPUT
+        if why is not None:
+            raise UsageError("output-is-input", f"nothing was done: {report} {why}")
+
+
+def _is_output(journal: Journal, request: Request, report: str, run: int) -> bool:
+    """Whether an image will be written to a path, however it is spelled."""
+    if request.output is None or places.is_url(request.output):
         return False
-    query = "SELECT 1 FROM sources WHERE inode = ?"
-    inode = f"{status.st_dev}:{status.st_ino}"
-    return journal.database.execute(query, (inode,)).fetchone() is not None
+    relative = os.path.relpath(place_of(Path(report)), place_of(Path(request.output)))
+    key = _folded(os.fsencode(places.joined(request.output, relative)))
+    query = "SELECT 1 FROM sources WHERE run = ? AND output_key = ?"
+    return journal.database.execute(query, (run, key)).fetchone() is not None
 
 
 def _check_folders(journal: Journal, run: int) -> None:

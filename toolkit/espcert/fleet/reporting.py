@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from espcert import files
 from espcert.errors import UsageError
-from espcert.fleet import across, redaction
+from espcert.fleet import across, kept, redaction
 from espcert.fleet.journal import Journal, naming
+from espcert.fleet.kept import Kept
 from espcert.fleet.reports import reasons
 from espcert.fleet.work import Record
 
@@ -105,12 +106,11 @@ _EXACT: Final = (".jsonl", ".parquet")
 _PAGE: Final = "html"
 
 
-def check(paths: Sequence[Path], *, force: bool, journal: Path | None = None) -> None:
+def check(paths: Sequence[Path], needed: Kept, *, force: bool) -> None:
     """Raise UsageError for a report that could not be written, before any work is done.
 
-    Each must be another file, and none the `journal`.
+    So is one in the place of a file that is `needed`.
     """
-    files.refuse_same_place([*paths, *([] if journal is None else [journal])])
     for path in paths:
         writer = WRITERS.get(path.suffix.lower())
         if writer is None:
@@ -119,6 +119,7 @@ def check(paths: Sequence[Path], *, force: bool, journal: Path | None = None) ->
         if package is not None and not _is_there(package):
             text = f"needs {package}: pip install 'espcert[{extra}]'"
             raise UsageError("missing-extra", f"{path}: {text}")
+        kept.refuse([path], needed)
         files.check_output(path, force=force)
 
 

@@ -84,9 +84,16 @@ def _made(directory: Path) -> list[Path]:
     return missing
 
 
+def journal_of(request: Request, path: Path | None) -> Path | None:
+    """Where the journal of a run is: what was asked for, or in the directory of a migration."""
+    output = None if request.output is None else places.plain(request.output)
+    if path is not None or output is None or places.is_url(output):
+        return path
+    return Path(output) / JOURNAL
+
+
 def _planned(request: Request, path: Path | None) -> Begun:
-    if path is None and request.output is not None:
-        path = Path(request.output) / JOURNAL
+    path = journal_of(request, path)
     fresh = path is None or not os.path.lexists(path)
     journal = journals.create_temporary() if path is None else journals.open_journal(path)
     try:

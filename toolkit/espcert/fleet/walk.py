@@ -140,8 +140,14 @@ def found(path: str, status: os.stat_result) -> Found:
 
 def identities(paths: Collection[str], reason: str) -> dict[Identity, str]:
     """Files and directories that are there, by identity, to be avoided for a reason."""
-    known = (status_of(path) for path in paths)
-    return {identity_of(status): reason for status in known if status is not None}
+    known = map(identity_at, paths)
+    return {identity: reason for identity in known if identity is not None}
+
+
+def identity_at(path: str) -> Identity | None:
+    """What tells a file or directory from others; None where it is not there."""
+    status = status_of(path)
+    return None if status is None else identity_of(status)
 
 
 def status_of(path: str) -> os.stat_result | None:
