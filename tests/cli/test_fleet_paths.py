@@ -135,3 +135,20 @@ def test_merging_never_replaces_a_journal(place: Path) -> None:
         assert (done.code, "is the journal" in done.err) == (2, True)
     assert contents(place) == before
     assert run("fleet", "merge", "1", "-o", "2", cwd=place).code == 0
+
+
+# --- Where reports go -----------------------------------------------------------------------------
+
+
+def test_a_report_given_twice_is_refused_before_any_work(place: Path) -> None:
+    for other in ("a.csv", "./a.csv", "link/a.csv"):
+        more = ("--report", "a.csv", "--report", other, "--force")
+        done = fleet("audit", "in/m.bin", *AT, "--journal", "j", *more, cwd=place)
+        assert (done.code, done.out) == (2, "")
+        assert f"{Path(other)}: given twice" in done.err
+        assert not (place / "a.csv").exists()
+        assert not (place / "j").exists()
+    fleet("audit", "in/m.bin", *AT, "--journal", "j", "--quiet", cwd=place)
+    done = fleet("report", "j", "-o", "a.csv", "-o", "./a.csv", cwd=place)
+    assert (done.code, "a.csv: given twice" in done.err) == (2, True)
+    assert not (place / "a.csv").exists()

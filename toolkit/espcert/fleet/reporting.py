@@ -111,7 +111,12 @@ def check(paths: Sequence[Path], needed: Kept, *, force: bool) -> None:
 
     So is one in the place of a file that is `needed`.
     """
+    seen: set[str] = set()
     for path in paths:
+        place = files.place_of(path)
+        if place in seen:
+            raise UsageError("bad-report", f"{path}: given twice")
+        seen.add(place)
         writer = WRITERS.get(path.suffix.lower())
         if writer is None:
             raise UsageError("bad-report", f"{path}: expected one of {', '.join(WRITERS)}")
