@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from tests.cli.runner import material, run
+from tests.cli.runner import material, run, start
 from tests.cli.test_fleet import AT, JOURNAL, copied, fleet
 
 # --- What is never replaced -----------------------------------------------------------------------
@@ -152,3 +154,60 @@ def test_a_report_given_twice_is_refused_before_any_work(place: Path) -> None:
     done = fleet("report", "j", "-o", "a.csv", "-o", "./a.csv", cwd=place)
     assert (done.code, "a.csv: given twice" in done.err) == (2, True)
     assert not (place / "a.csv").exists()
+
+
+def test_the_same_command_replaces_its_own_reports(place: Path) -> None:
+    reports = [one for end in ("jsonl", "csv") for one in ("--report", f"r.{end}")]
+    same = ("audit", "in/m.bin", *AT, "--journal", "j", "--quiet", *reports)
+    for _ in range(3):
+        done = fleet(*same, cwd=place)
+        assert (done.code, done.err) == (0, "")
+    (place / "r.csv").write_text("my notes")
+    before = contents(place)
+    done = fleet(*same, cwd=place)
+    assert (done.code, done.out) == (2, "")
+    assert "r.csv: exists; --force replaces it" in done.err
+    assert {name: before[name] for name in before if "/r." in name} == {
+        name: data for name, data in contents(place).items() if "/r." in name
+    }
+    assert fleet(*same, "--force", cwd=place).code == 0
+    assert fleet(*same, cwd=place).code == 0
+
+
+def test_reports_of_others_are_not_replaced(place: Path) -> None:
+    audit = ("audit", "in/m.bin", *AT, "--quiet", "--report", "r.csv")
+    assert fleet(*audit, "--journal", "j", cwd=place).code == 0
+    for more in ((), ("--journal", "k")):
+        done = fleet(*audit, *more, cwd=place)
+        assert (done.code, "r.csv: exists" in done.err) == (2, True)
+    assert not (place / "k").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no directory without new files")
+def test_a_directory_that_takes_no_report_is_seen_before_the_run(place: Path) -> None:
+    folder = place / "read-only"
+    folder.mkdir(0o555)
+    folders = ["/proc"] if os.geteuid() == 0 else ["/proc", str(folder)]
+    for one in folders:
+        more = ("--journal", "j", "--report", f"{one}/r.csv")
+        done = fleet("audit", "in/m.bin", *AT, *more, "--force", cwd=place)
+        assert (done.code, done.out) == (4, "")
+        assert f"{one}/r.csv: cannot be written" in done.err
+        assert not (place / "j").exists()
+
+
+def test_a_report_that_fails_at_the_end_leaves_summary_and_other_reports(place: Path) -> None:
+    (place / "gone").mkdir()
+    more = ("--journal", "j", "--report", "gone/r.csv", "--report", "r.jsonl")
+    running = start("fleet", "audit", "-", *AT, *more, cwd=place, stdin=subprocess.PIPE)
+    end = time.monotonic() + 30
+    while not (place / "j").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    (place / "gone").rmdir()
+    out, err = running.communicate(b"in/m.bin\n", timeout=30)
+    assert running.returncode == 4
+    assert out.startswith(b"1 images: ")
+    assert b"gone/r.csv" not in out
+    assert b"report          r.jsonl" in out
+    assert b"gone/r.csv: cannot be written" in err
+    assert (place / "r.jsonl").exists()

@@ -116,6 +116,17 @@ def check_output(output: Path, *, force: bool) -> None:
         raise _not_written(output, error) from error
 
 
+def check_directory(output: Path) -> None:
+    """Raise FileError where the output's directory takes no new file."""
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(prefix=".espcert-", dir=output.parent):
+            pass
+    except OSError as error:
+        raise _not_written(output, error) from error
+
+
 def _not_written(output: Path, error: OSError) -> FileError:
     return FileError("write-failed", f"{output}: cannot be written: {reason_of(error)}")
 

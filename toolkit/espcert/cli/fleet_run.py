@@ -56,7 +56,8 @@ def run(sources: Sequence[str], asked: Asked, task: Task, output: str | None) ->
         elsewhere=asked.scheduler is not None and asked.scheduler != cluster.LOCAL,
     )
     needed = kept.of_request(request, runs.journal_of(request, asked.journal))
-    reporting.check(asked.reports, needed, force=asked.force)
+    # Only the journal knows which of the files that are there are reports of its own.
+    reporting.check(asked.reports, needed, force=True)
     with _cluster(asked) as found:
         begun = runs.begin(request, asked.journal)
         try:
@@ -84,14 +85,16 @@ def _work(begun: runs.Begun, asked: Asked, found: cluster.Cluster | None) -> int
         return common.EXIT_INTERRUPTED
     runs.end(begun.journal)
     report = FleetReport(begun.journal, redacted=asked.redact)
-    reporting.write(report, asked.reports, force=asked.force)
+    written = reporting.write_noted(report, begun.journal, asked.reports, force=asked.force)
     worst = max(begun.journal.counts("exit_code"), default=0)
     if any(finding["severity"] == ERROR for finding in report.across):
         worst = max(worst, 1)
     briefly = asked.as_json or asked.quiet
     if not briefly:
-        fleet_summary.print_summary(begun, report, asked)
+        fleet_summary.print_summary(begun, report, asked, written.paths)
     fleet_summary.complain_of_failures(begun.journal, report, shared=briefly)
+    if written.failure is not None:
+        raise written.failure
     return worst
 
 

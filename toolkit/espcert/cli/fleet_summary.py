@@ -60,8 +60,8 @@ def _failure(record: Mapping[str, Any]) -> str:
     return f"{text} [{told['code']}]{more}"
 
 
-def print_summary(begun: Begun, report: FleetReport, asked: Asked) -> None:
-    """Verdicts, codes and findings between modules, on standard output."""
+def print_summary(begun: Begun, report: FleetReport, asked: Asked, reports: Sequence[Path]) -> None:
+    """Verdicts, codes, findings between modules, and `reports`' names, on standard output."""
     journal = begun.journal
     _print_counts(journal, begun.plan, report)
     codes = journal.codes(reasons.raised(report.options))
@@ -71,7 +71,7 @@ def print_summary(begun: Begun, report: FleetReport, asked: Asked) -> None:
         common.say(f"                  and {len(codes) - CODES:,} more, see --report")
     _print_across(report)
     if not asked.redact:
-        _print_files(journal, asked.reports)
+        _print_files(journal, reports)
 
 
 def _print_counts(journal: Journal, plan: Plan, report: FleetReport) -> None:

@@ -102,8 +102,9 @@ def is_source(journal: Journal, path: str) -> bool:
     if identity is None:
         return False
     top = (journal.fact("options") or {}).get("directory", "")
-    query = "SELECT source FROM sources WHERE inode = ?"
-    rows = journal.database.execute(query, ("{}:{}".format(*identity),)).fetchall()
+    query = "SELECT source FROM sources WHERE inode = ? AND run = ?"
+    given = ("{}:{}".format(*identity), journal.fact("run"))
+    rows = journal.database.execute(query, given).fetchall()
     # The file that had the number may have gone since, and the number to another one.
     named = (os.path.join(top, os.fsdecode(row["source"])) for row in rows)  # noqa: PTH118
     return any(walk.identity_at(name) == identity for name in named)

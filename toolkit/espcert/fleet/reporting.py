@@ -6,12 +6,13 @@ import functools
 import hashlib
 import importlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from espcert import files
-from espcert.errors import UsageError
+from espcert.errors import EspcertError, FileError, UsageError
 from espcert.fleet import across, kept, redaction
 from espcert.fleet.journal import Journal, naming
 from espcert.fleet.kept import Kept
@@ -107,9 +108,10 @@ _PAGE: Final = "html"
 
 
 def check(paths: Sequence[Path], needed: Kept, *, force: bool) -> None:
-    """Raise UsageError for a report that could not be written, before any work is done.
+    """Raise for a report that could not be written, before any work is done.
 
-    So is one in the place of a file that is `needed`.
+    UsageError, also for one in the place of a file that is `needed`; FileError where its directory
+    takes no file.
     """
     seen: set[str] = set()
     for path in paths:
@@ -126,6 +128,7 @@ def check(paths: Sequence[Path], needed: Kept, *, force: bool) -> None:
             raise UsageError("missing-extra", f"{path}: {text}")
         kept.refuse([path], needed)
         files.check_output(path, force=force)
+        files.check_directory(path)
 
 
 def _is_there(package: str) -> bool:
@@ -136,10 +139,78 @@ def _is_there(package: str) -> bool:
 
 def write(report: FleetReport, paths: Sequence[Path], *, force: bool) -> None:
     """Write each report, complete or not at all. Raises UsageError, FileError."""
-    exact = next((path.name for path in paths if path.suffix.lower() in _EXACT), None)
+    exact = _exact(paths)
     for path in paths:
-        writer = WRITERS[path.suffix.lower()]
-        module = importlib.import_module(f"espcert.fleet.reports.{writer}")
-        # A page holds so many rows; it names the report that holds them all.
-        options = {"full_report": exact} if writer == _PAGE else {}
-        module.write(report, path, force=force, **options)
+        _write(report, path, exact, force=force)
+
+
+def _exact(paths: Sequence[Path]) -> str | None:
+    return next((path.name for path in paths if path.suffix.lower() in _EXACT), None)
+
+
+def _write(report: FleetReport, path: Path, exact: str | None, *, force: bool) -> None:
+    writer = WRITERS[path.suffix.lower()]
+    module = importlib.import_module(f"espcert.fleet.reports.{writer}")
+    # A page holds so many rows; it names the report that holds them all.
+    options = {"full_report": exact} if writer == _PAGE else {}
+    module.write(report, path, force=force, **options)
+
+
+# --- Reports that a journal knows ----------------------------------------------------------------
+
+_REPORTS: Final = "reports"
+"""The fact that holds the digest of each report by its place."""
+
+
+def refuse_foreign(journal: Journal, paths: Sequence[Path], *, force: bool) -> None:
+    """Raise UsageError for a file in the place of a report that no run with this journal wrote."""
+    for path in paths:
+        if os.path.lexists(path) and not force and not _is_ours(journal, path):
+            files.check_output(path, force=False)
+
+
+class Written(NamedTuple):
+    """The reports that were written, and what the first of the others failed with."""
+
+    paths: list[Path]
+    failure: EspcertError | None
+
+
+def write_noted(
+    report: FleetReport, journal: Journal, paths: Sequence[Path], *, force: bool
+) -> Written:
+    """Write the reports of a run, and note each in its journal, whose later starts replace it.
+
+    Raises FileError where the journal cannot be written.
+    """
+    written, failure = list[Path](), None
+    exact = _exact(paths)
+    for path in paths:
+        try:
+            _write(report, path, exact, force=force or _is_ours(journal, path))
+            digest = _sha256_of(path)
+        except EspcertError as error:
+            failure = failure or error
+            continue
+        with journal.transaction():
+            noted = journal.fact(_REPORTS) or {}
+            journal.set_fact(_REPORTS, noted | {files.place_of(path): digest})
+        written.append(path)
+    return Written(written, failure)
+
+
+def _is_ours(journal: Journal, path: Path) -> bool:
+    noted = (journal.fact(_REPORTS) or {}).get(files.place_of(path))
+    return noted is not None and path.is_file() and _sha256_of(path) == noted
+
+
+def _sha256_of(path: Path) -> str:
+    hashed = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while data := file.read(files.CHUNK):
+                hashed.update(data)
+    except OSError as error:
+        reason = files.reason_of(error)
+        raise FileError("read-failed", f"{path}: cannot be read: {reason}") from error
+    return hashed.hexdigest()

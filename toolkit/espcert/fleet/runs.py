@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from espcert import files, migration, verification
 from espcert.errors import FileError, UsageError
 from espcert.fleet import journal as journals
-from espcert.fleet import places, plan, settings, sources, storage, work
+from espcert.fleet import places, plan, reporting, settings, sources, storage, work
 from espcert.fleet.journal import Journal
 from espcert.fleet.plan import Plan
 from espcert.fleet.settings import Request
@@ -100,6 +100,8 @@ def _planned(request: Request, path: Path | None) -> Begun:
         task = replace(
             request.task, at=settings.clock(journal, request.task), mark=journal.fact("id")
         )
+        reports = [Path(name) for name in request.reports]
+        reporting.refuse_foreign(journal, reports, force=request.task.force)
         planned = plan.prepare(journal, request)
         if journal.fact("started") is None:
             journal.set_fact("started", _now())
