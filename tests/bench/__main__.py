@@ -24,6 +24,7 @@ from tests.bench.table import Table
 
 LIBRARIES: Final = ("espcert", "typer", "cryptography", "kaitaistruct")
 OFFICIAL: Final = "esp-secure-cert-tool"
+FLEET_ROUNDS: Final = 5
 FLEETS: Final = (10_000, 100_000)
 BATCHES_A_ROUND: Final = 5
 """Calls take less time than commands, so they get more rounds."""
@@ -55,9 +56,8 @@ def tables(official: Path, rounds: int, turns: int) -> Iterator[Table]:
     batches = BATCHES_A_ROUND * rounds
     yield calls.calls_table(calls.measure(batches), batches)
     yield memory.memory_table(memory.measure(turns))
-    few = max(1, rounds // 4)
-    rates = fleet.measure(few)
-    yield fleet.rates_table(rates, few)
+    rates = fleet.measure(FLEET_ROUNDS)
+    yield fleet.rates_table(rates, FLEET_ROUNDS)
     yield layout.layout_table(rates, layout.measure())
     yield fleet.memory_table(fleet.memory(FLEETS))
     yield fleet.loop_table(official)

@@ -27,7 +27,7 @@ KEY: Final = FIXTURES / "inputs" / "hmac_key.bin"
 AT: Final = datetime(2026, 6, 1, tzinfo=timezone.utc)
 ESPCERT: Final = str(Path(sysconfig.get_path("scripts")) / "espcert")
 MILLION: Final = 1_000_000
-FEW, MANY = 1000, 4000
+FEW, MANY = 500, 2500
 LOOP: Final = 20
 """Images of the shell loop, each of which takes long."""
 
