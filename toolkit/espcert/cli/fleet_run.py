@@ -89,10 +89,9 @@ def _work(begun: runs.Begun, asked: Asked, found: cluster.Cluster | None) -> int
     worst = max(begun.journal.counts("exit_code"), default=0)
     if any(finding["severity"] == ERROR for finding in report.across):
         worst = max(worst, 1)
-    briefly = asked.as_json or asked.quiet
-    if not briefly:
+    if not asked.as_json and not asked.quiet:
         fleet_summary.print_summary(begun, report, asked, written.paths)
-    fleet_summary.complain_of_failures(begun.journal, report, shared=briefly)
+        fleet_summary.complain_of_failures(begun.journal, report)
     if written.failure is not None:
         raise written.failure
     return worst

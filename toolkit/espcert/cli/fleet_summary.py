@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from espcert.catalogue import CATALOGUE, ERROR
+from espcert.catalogue import ERROR
 from espcert.cli import common
 from espcert.cli.fleet_options import Asked
 from espcert.cli.fleet_progress import counts_text
@@ -24,29 +24,14 @@ ACROSS: Final = 10
 """Codes, and findings between modules, that the summary lists."""
 
 
-def complain_of_failures(journal: Journal, report: FleetReport, *, shared: bool) -> None:
-    """The first images that failed, the worst first, on standard error; the rest is counted.
-
-    With `shared` also the first errors between modules.
-    """
+def complain_of_failures(journal: Journal, report: FleetReport) -> None:
+    """The first images that failed, the worst first, on standard error; the rest is counted."""
     for record in report.failures(FAILURES):
         common.complain(_failure(record))
     codes = journal.counts("exit_code")
     rest = sum(codes.values()) - codes.get(0, 0) - FAILURES
     if rest > 0:
         common.complain(f"and {rest:,} more, see --report or --json")
-    if shared:
-        _complain_of_shared(report)
-
-
-def _complain_of_shared(report: FleetReport) -> None:
-    wrong = [one for one in report.across if one["severity"] == ERROR]
-    for finding in wrong[:FAILURES]:
-        common.complain(f"{_first(finding)}: {finding['message']} [{finding['code']}]")
-    if len(wrong) > FAILURES:
-        counted = report.across_counts.items()
-        rest = sum(number for code, number in counted if CATALOGUE[code].severity == ERROR)
-        common.complain(f"and {rest - FAILURES:,} more between modules, see --report")
 
 
 def _failure(record: Mapping[str, Any]) -> str:
