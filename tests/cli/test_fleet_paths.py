@@ -18,13 +18,13 @@ from tests.cli.test_fleet import AT, JOURNAL, copied, fleet
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A directory with an image and files of every kind that a run reads."""
-    copied(tmp_path / "in" / "m.bin")
-    names = {"ca.csv": "ec_ca.pem", "in/m.csv": "ec_ca.pem", "keys/m.bin": "hmac_key.bin"}
+    copied(tmp_path / "in" / "m.bin", tmp_path / "in" / "m.csv")
+    names = {"ca.csv": "ec_ca.pem", "keys/m.bin": "hmac_key.bin"}
     for name, source in names.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(material(source), tmp_path / name)
     (tmp_path / "sign.csv").write_bytes(Path(material("ec_ca.pem")).read_bytes())
-    (tmp_path / "list.csv").write_text("in/m.bin\n")
+    (tmp_path / "list.xml").write_text("in/m.bin\n")
     (tmp_path / "password.csv").write_text("secret\n")
     shutil.copy(material("hmac_key.bin"), tmp_path / "key.csv")
     shutil.copy(material("hmac_key.bin"), tmp_path / "key.bin")
@@ -39,8 +39,9 @@ REPORTS = {
     "a source": ("in/m.bin in/m.csv", "in/m.csv", "is a source"),
     "a source by another path": ("in/m.bin in/m.csv", "link/in/m.csv", "is a source"),
     "a source of a pattern": ("in/*", "in/m.csv", "is a source"),
+    "a source of a directory": ("in", "in/m.csv", "is a source"),
     "a source of a list": ("@list", "in/m.csv", "is a source"),
-    "a list": ("@list.csv", "list.csv", "is a list of sources"),
+    "a list": ("@list.xml", "list.xml", "is a list of sources"),
     "a manifest": ("fleet.csv", "fleet.csv", "is a manifest"),
     "a key of a manifest": ("fleet.csv", "key.csv", "is a key"),
     "the CA file": ("in/m.bin --ca ca.csv", "ca.csv", "is the CA file"),
@@ -63,6 +64,15 @@ def test_a_report_never_replaces_what_the_run_needs(case: str, place: Path) -> N
     assert f"{report} {text}" in done.err.replace(f"{place}/", "")
     assert len(done.err.splitlines()) == 1
     assert contents(place) == before
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "html", "sarif", "xml", "parquet"])
+def test_a_report_among_the_images_is_replaced_and_is_no_image(suffix: str, place: Path) -> None:
+    same = ("audit", "in", *AT, "--report", f"in/r.{suffix}", "--json")
+    assert len(fleet(*same, cwd=place).objects) == 2
+    again = fleet(*same, "--force", cwd=place)
+    assert {one["status"] for one in again.objects} == {"done"}
+    assert len(again.objects) == 2
 
 
 def contents(top: Path) -> dict[str, bytes]:

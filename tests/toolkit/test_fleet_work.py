@@ -306,4 +306,4 @@ def test_no_layout_begins_as_text(path: Path, length: int, text: str) -> None:
     data = path.read_bytes()[:length] + text.encode()
     assume(registry.starts(data))
     assert not work._is_text(data)
-    assert work._not_meant(data) is None
+    assert work.not_meant(data) is None

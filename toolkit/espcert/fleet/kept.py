@@ -73,7 +73,7 @@ def _arguments(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         if os.path.isfile(argument):  # noqa: PTH113 - it never raises
             yield argument, _NAMED[manifest.is_manifest(argument)]
         elif name != argument and os.path.isfile(name):  # noqa: PTH113
-            yield name, _LISTED[manifest.is_manifest(name)]
+            yield name, _LISTED[manifest.is_manifest(name, listed=True)]
 
 
 _MANIFEST: Final = f"is a manifest; {_NEVER}"

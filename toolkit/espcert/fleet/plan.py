@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from espcert.errors import FileError, UsageError
 from espcert.files import STDIN, place_of, reason_of
-from espcert.fleet import kept, manifest, places, sources, storage, walk
+from espcert.fleet import kept, manifest, places, sources, storage, walk, work
 from espcert.fleet.journal import PAGE, Journal, Row, files_of
 from espcert.fleet.settings import Request, same_settings
 from espcert.fleet.sources import Listed, batched
@@ -23,6 +23,9 @@ from espcert_formats.flash import SECTOR
 
 SHOWN: Final = 3
 """Clashes that a message lists."""
+
+_PARQUET: Final = b"PAR1"
+_HEAD: Final = 0x10000
 
 PARTITION: Final = 0x6000
 """Bytes of a usual partition, to estimate what will be written."""
@@ -112,7 +115,8 @@ def _looking(journal: Journal, request: Request) -> walk.Walk:
     if any(one in top for one in outputs) or (url and url in arguments):
         raise UsageError("bad-output", f"-o {output}: is a source; inputs are never changed")
     key_directory = walk.identities([keys], walk.KEYS) if keys else {}
-    ours = [*map(str, files_of(journal.path)), *request.reports]
+    reports = filter(_is_a_report, request.reports)
+    ours = [*map(str, files_of(journal.path)), *reports]
     own = walk.identities(ours, walk.JOURNAL)
     avoided = key_directory | outputs | own
     return walk.Walk(
@@ -121,6 +125,16 @@ def _looking(journal: Journal, request: Request) -> walk.Walk:
         next((one for one in key_directory if one in top), None),
         url,
     )
+
+
+def _is_a_report(path: str) -> bool:
+    """Whether what stands in a report's place is one by its first bytes, and not an image."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head.startswith(_PARQUET) or work.not_meant(head) is not None
 
 
 def _list(journal: Journal, request: Request, looking: walk.Walk, run: int) -> None:

@@ -157,7 +157,7 @@ def _work(source: Source, task: Task, record: Record) -> bool:
         stored = storage.read(source.path, task.max_size)
         digest = sha256(stored.data)
         record["input_size"], record["input_version"] = len(stored.data), stored.version
-        skipped = None if source.named else _not_meant(stored.data)
+        skipped = None if source.named else not_meant(stored.data)
         if skipped is not None:
             record |= {"status": SKIPPED, "reason_code": skipped, "input_sha256": digest}
             return True
@@ -187,7 +187,7 @@ def _refuse_remote_csv(path: str, data: bytes) -> None:
         raise UsageError("remote-csv", f"{path}: {text}")
 
 
-def _not_meant(data: bytes) -> str | None:
+def not_meant(data: bytes) -> str | None:
     """Why a file that was found in a directory is no image; None where it may be one."""
     if data.startswith(_SQLITE):
         return "journal"
