@@ -21,6 +21,7 @@ HELPERS = {
     "fleet_options",
     "fleet_progress",
     "fleet_run",
+    "fleet_summary",
     "migration_report",
     "outputs",
     "opening_options",
