@@ -162,20 +162,13 @@ def write_atomically(
     Raises UsageError where the file exists, FileError where the system refuses.
     """
     temporary = output.with_name(f".espcert-{mark}{os.urandom(6).hex()}.tmp")
-    try:
-        with _removed_at_end(temporary):
-            _write_synced(temporary, data)
-            stored = temporary.read_bytes()
-            if stored != data:
-                raise FileError(
-                    "write-failed", f"{output}: the bytes on disk are not those written"
-                )
-            _publish(temporary, output, force=force)
-            _sync_directory(output.parent)
-    except FileExistsError as error:
-        raise UsageError("output-exists", f"{output}: exists; --force replaces it") from error
-    except OSError as error:
-        raise _not_written(output, error) from error
+    with _named_in_errors(output), _removed_at_end(temporary):
+        _write_synced(temporary, data)
+        stored = temporary.read_bytes()
+        if stored != data:
+            raise FileError("write-failed", f"{output}: the bytes on disk are not those written")
+        _publish(temporary, output, force=force)
+        _sync_directory(output.parent)
 
 
 @contextlib.contextmanager
@@ -186,16 +179,22 @@ def written_atomically(output: Path, *, force: bool = False) -> Iterator[BinaryI
     not read back. Raises as it does.
     """
     temporary = output.with_name(f".espcert-{os.urandom(6).hex()}.tmp")
+    with _named_in_errors(output), _removed_at_end(temporary):
+        with _created(temporary) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(temporary, output, force=force)
+        _sync_directory(output.parent)
+
+
+@contextlib.contextmanager
+def _named_in_errors(output: Path, instead: str = "--force replaces it") -> Iterator[None]:
+    """Say of an output why it cannot be written, and what can be done where it exists."""
     try:
-        with _removed_at_end(temporary):
-            with _created(temporary) as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            _publish(temporary, output, force=force)
-            _sync_directory(output.parent)
+        yield
     except FileExistsError as error:
-        raise UsageError("output-exists", f"{output}: exists; --force replaces it") from error
+        raise UsageError("output-exists", f"{output}: exists; {instead}") from error
     except OSError as error:
         raise _not_written(output, error) from error
 
@@ -226,13 +225,9 @@ def publish(temporary: Path, output: Path) -> None:
 
     Raises UsageError where the file exists, FileError where the system refuses.
     """
-    try:
+    with _named_in_errors(output, "it is never replaced"):
         _publish(temporary, output, force=False)
         _sync_directory(output.parent)
-    except FileExistsError as error:
-        raise UsageError("output-exists", f"{output}: exists; it is never replaced") from error
-    except OSError as error:
-        raise _not_written(output, error) from error
 
 
 def _publish(temporary: Path, output: Path, *, force: bool) -> None:
