@@ -113,7 +113,7 @@ def _looking(journal: Journal, request: Request) -> walk.Walk:
     outputs = walk.identities([output], walk.OUTPUT) if output else {}
     url = request.output if request.output and places.is_url(request.output) else None
     if any(one in top for one in outputs) or (url and url in arguments):
-        raise UsageError("bad-output", f"-o {output}: is a source; inputs are never changed")
+        raise UsageError("bad-output", f"-o {output}: {kept.SOURCE}")
     key_directory = walk.identities([keys], walk.KEYS) if keys else {}
     reports = filter(_is_a_report, request.reports)
     ours = [*map(str, files_of(journal.path)), *reports]
@@ -290,8 +290,8 @@ def _in_the_way_remotely(journal: Journal, request: Request, run: int) -> list[s
         "SELECT output FROM sources WHERE run = ? AND mine "
         "AND output IN (SELECT source FROM sources) LIMIT ?"
     )
-    text = "is a source; inputs are never changed"
-    found = [f"{_text(row['output'])} {text}" for row in database.execute(query, (run, SHOWN))]
+    rows = database.execute(query, (run, SHOWN))
+    found = [f"{_text(row['output'])} {kept.SOURCE}" for row in rows]
     if found or request.task.force or storage.is_empty(str(request.output)):
         return found
     query = "SELECT output FROM sources WHERE run = ?1 AND first_run = ?1 AND mine"

@@ -20,7 +20,6 @@ _OF_FILES: Final = (2, 4)
 _NAME: Final = re.compile(r"\b(CN|OU?|C|L|ST|DC|UID|STREET|SERIALNUMBER|[0-9]+(\.[0-9]+)+)=", re.I)
 _PATHS: Final = ("source", "output", "id")
 _IDENTITY: Final = ("subject", "serial")
-_WRITTEN_BY_OTHERS: Final = ("label",)
 _KEPT_LABELS: Final = ("esp_secure_cert", "pre_prov")
 _FILES: Final = ("hmac_keys", "ca", "signing_key", "key_password", "output", "directory")
 
