@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from espcert import keypairs
 from espcert.encoding import DER, PEM, c_string, encoding_of, without_nuls
-from espcert.keypairs import MAX_EXPONENT_BITS, key_name
 from espcert.quiet import no_warnings, quietly
 from espcert.text import printable
 
@@ -64,7 +64,7 @@ def describe(data: bytes) -> CertificateInfo:
         serial=None if serial is None else f"{serial:x}",
         not_before=not_before,
         not_after=not_after,
-        public_key=None if key is None else key_name(key),
+        public_key=None if key is None else keypairs.key_name(key),
     )
 
 
@@ -72,6 +72,13 @@ def public_key(data: bytes) -> PublicKeyTypes | None:
     """The public key of the first certificate, or None."""
     certificates = parse(data)
     return key_of(certificates[0]) if certificates else None
+
+
+@functools.lru_cache(maxsize=64)
+def spki(data: bytes) -> bytes | None:
+    """That key as SubjectPublicKeyInfo, in DER. Cached: a key is compared and named by it."""
+    key = public_key(data)
+    return None if key is None else keypairs.spki(key)
 
 
 # --- One certificate ---------------------------------------------------------------------------
@@ -90,11 +97,13 @@ def validity(certificate: Certificate) -> tuple[datetime | None, datetime | None
     )
 
 
+@functools.lru_cache(maxsize=64)
 def subject_text(certificate: Certificate) -> str | None:
     """Whose certificate it is, as RFC 4514 writes names, safe to print."""
     return quietly(lambda: printable(certificate.subject.rfc4514_string()))
 
 
+@functools.lru_cache(maxsize=64)
 def issuer_text(certificate: Certificate) -> str | None:
     """Who issued it, as RFC 4514 writes names, safe to print."""
     return quietly(lambda: printable(certificate.issuer.rfc4514_string()))
@@ -204,7 +213,7 @@ def _verify(certificate: Certificate, key: PublicKeyTypes) -> bool | None:
     signature, signed = certificate.signature, certificate.tbs_certificate_bytes
     digest = certificate.signature_hash_algorithm
     if isinstance(key, rsa.RSAPublicKey) and digest is not None:
-        if key.public_numbers().e.bit_length() > MAX_EXPONENT_BITS:
+        if key.public_numbers().e.bit_length() > keypairs.MAX_EXPONENT_BITS:
             return None
         stated = certificate.signature_algorithm_parameters
         scheme = stated if isinstance(stated, padding.PSS) else padding.PKCS1v15()

@@ -106,7 +106,7 @@ def detect(image: Image) -> Reading:
 
 def key_of(contents: Contents) -> str:
     """The kind of private key, by the first rule that applies."""
-    if any(item.kind in kinds.DS_MATERIAL for item in contents.items):
+    if not kinds.DS_MATERIAL.isdisjoint([item.kind for item in contents.items]):
         return "rsa_ds"
     protections = {item.protection for item in contents.of_kind(kinds.PRIVATE_KEY)}
     for protection in _KEY_ORDER:

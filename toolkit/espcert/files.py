@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -14,7 +15,7 @@ from espcert.errors import FileError, UnreadableError, UsageError
 
 MAX_IMAGE_SIZE: Final = 256 * 1024 * 1024
 STDIN: Final = "-"
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 16
 """Bytes read at once: more than any partition, far less than a flash image."""
 
 
@@ -28,7 +29,7 @@ def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
         if name == STDIN:
             data = _read_bounded(_stdin(), limit)
         else:
-            with Path(name).open("rb") as file:
+            with open(name, "rb", buffering=0) as file:  # noqa: PTH123 - of a million paths
                 data = _read_bounded(file, limit)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError("not-found", f"{name}: no such file") from error
@@ -53,18 +54,15 @@ def _stdin() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _read_bounded(file: BinaryIO, limit: int) -> bytes:
+def _read_bounded(file: BinaryIO | FileIO, limit: int) -> bytes:
     """At most one byte more than the limit, so that endless devices end here.
 
     Asked for the limit at once, CPython would set that much memory aside for every small image.
     """
-    data = file.read(CHUNK)
-    if len(data) < CHUNK:
-        return data
-    chunks, total = [data], len(data)
-    while total <= limit and (data := file.read(min(CHUNK, limit + 1 - total))):
+    chunks, left = list[bytes](), limit + 1
+    while left and (data := file.read(min(CHUNK, left))):
         chunks.append(data)
-        total += len(data)
+        left -= len(data)
     return b"".join(chunks)
 
 

@@ -183,21 +183,23 @@ def curve_name(name: str) -> str:
 
 def same_key(private: PrivateKeyTypes, public: PublicKeyTypes) -> bool:
     """Whether a private key belongs to a public one: the same public key bytes."""
-    return bool(quietly(lambda: _encoded(private.public_key()) == _encoded(public)))
+    own = public_half(private)
+    return own is not None and (encoded := spki(own)) is not None and encoded == spki(public)
 
 
-def _encoded(key: PublicKeyTypes) -> bytes:
-    """A public key as SubjectPublicKeyInfo, in DER."""
+def spki(key: PublicKeyTypes) -> bytes | None:
+    """A public key as SubjectPublicKeyInfo, in DER; None for a kind that cannot be written."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return quietly(lambda: key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def key_digest(key: PublicKeyTypes) -> str | None:
     """SHA-256 of a public key's SubjectPublicKeyInfo, hex."""
     from espcert_formats.checksum import sha256
 
-    return quietly(lambda: sha256(_encoded(key)))
+    encoded = spki(key)
+    return None if encoded is None else sha256(encoded)
 
 
 def signs_for(private: PrivateKeyTypes, public: PublicKeyTypes) -> bool:

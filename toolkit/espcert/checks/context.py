@@ -39,15 +39,14 @@ class Context:
     signing_key: PublicKeyTypes | None = None
     key_password: bytes | None = field(default=None, repr=False)
     image: Image | None = None
-    _device_keys: dict[int, PublicKeyTypes | None] = field(
+    _device_certificates: dict[int, bytes | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
     def whole(self, *wanted: str) -> tuple[Item, ...]:
         """The items of these kinds that are not damaged, in their order."""
-        return tuple(
-            item for item in self.contents.items if item.kind in wanted and item.intact is not False
-        )
+        found = [one for one in self.contents.items if one.kind in wanted]
+        return tuple(one for one in found if one.intact is not False)
 
     def plain(self, item: Item) -> bytes | None:
         """An item's bytes as firmware hands them out; None where no key at hand opens them."""
@@ -56,18 +55,27 @@ class Context:
         key = self.keys.hmac_up().key
         return None if key is None else hmac_peripheral.open_entry(key, item.data)
 
-    def device_key(self, index: int) -> PublicKeyTypes | None:
-        """The public key of the device certificate for the key of an index, None for none.
+    def device_certificate(self, index: int) -> bytes | None:
+        """The device certificate for the key of an index, as it is stored, None for none.
 
         That of the same index; esp-secure-cert-tool 2.2.0 wrote the only key at subtype 1 and the
         certificate at 0, so a certificate that is the only one, and that no key of its own index
         claims, belongs to the key of another.
         """
-        if index not in self._device_keys:
+        if index not in self._device_certificates:
             item = self._certificate_for(index)
-            data = None if item is None else self.plain(item)
-            self._device_keys[index] = None if data is None else certificates.public_key(data)
-        return self._device_keys[index]
+            self._device_certificates[index] = None if item is None else self.plain(item)
+        return self._device_certificates[index]
+
+    def device_key(self, index: int) -> PublicKeyTypes | None:
+        """The public key of that certificate, None where there is none that can be read."""
+        data = self.device_certificate(index)
+        return None if data is None else certificates.public_key(data)
+
+    def device_spki(self, index: int) -> bytes | None:
+        """The same key as SubjectPublicKeyInfo, in DER."""
+        data = self.device_certificate(index)
+        return None if data is None else certificates.spki(data)
 
     def _certificate_for(self, index: int) -> Item | None:
         held = self.whole(kinds.DEVICE_CERT)

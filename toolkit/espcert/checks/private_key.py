@@ -10,6 +10,7 @@ from espcert import keypairs
 from espcert.checks.context import Context
 from espcert.findings import Finding, item_name, of_item
 from espcert_formats import items as kinds
+from espcert_formats.checksum import sha256
 from espcert_formats.items import Item
 
 if TYPE_CHECKING:
@@ -77,17 +78,18 @@ def judge(private: PrivateKeyTypes, item: Item, context: Context) -> Iterator[Fi
     public = context.device_key(item.index)
     if public is None:
         yield _by_itself(private, item)
-    elif not keypairs.same_key(private, public):
-        certificate = item_name(kinds.DEVICE_CERT, item.index)
-        text = f"{_described(own)}, while {certificate} has {_described(public)}"
+        return
+    encoded, wanted = keypairs.spki(own), context.device_spki(item.index)
+    described = _described(own, encoded)
+    certificate = item_name(kinds.DEVICE_CERT, item.index)
+    if encoded is None or encoded != wanted:
+        text = f"{described}, while {certificate} has {_described(public, wanted)}"
         yield of_item("key-mismatch", item, text)
     elif keypairs.signs_for(private, public):
-        certificate = item_name(kinds.DEVICE_CERT, item.index)
-        text = f"{_described(own)}: that of {certificate}, and a signature made with it verifies"
+        text = f"{described}: that of {certificate}, and a signature made with it verifies"
         yield of_item("key-proven", item, text)
     else:
-        certificate = item_name(kinds.DEVICE_CERT, item.index)
-        text = f"{_described(own)}: that of {certificate}, but its private numbers do not fit it"
+        text = f"{described}: that of {certificate}, but its private numbers do not fit it"
         yield of_item("key-inconsistent", item, text)
 
 
@@ -104,7 +106,6 @@ def _by_itself(private: PrivateKeyTypes, item: Item) -> Finding:
     return of_item("key-not-proven", item, text)
 
 
-def _described(public: PublicKeyTypes) -> str:
-    digest = keypairs.key_digest(public) or ""
-    shown = f" (public key {digest[:_DIGEST_SHOWN]}...)" if digest else ""
+def _described(public: PublicKeyTypes, encoded: bytes | None) -> str:
+    shown = f" (public key {sha256(encoded)[:_DIGEST_SHOWN]}...)" if encoded else ""
     return keypairs.key_name(public) + shown

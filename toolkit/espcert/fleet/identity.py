@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -11,13 +11,12 @@ from espcert import certificates, keypairs
 from espcert.checks.context import Context
 from espcert.findings import Finding, item_name
 from espcert.inspection import time_text
-from espcert.quiet import no_warnings, quietly
+from espcert.quiet import quietly
 from espcert_formats import items as kinds
 from espcert_formats.checksum import sha256
 from espcert_formats.items import Item
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
     from cryptography.x509 import Certificate
 
 PRIVATE_KEY: Final = "private_key"
@@ -74,26 +73,38 @@ def describe(context: Context, found: Iterable[Finding]) -> dict[str, Any]:
     private key. `names` are all distinguished names that messages about the image may hold.
     `fingerprints` are digests of what no two modules should share, by kind.
     """
-    with no_warnings():
-        devices = [_device(data) for _, data in _devices(context)]
-        first = devices[0] if devices else _Device(b"")
-        proven = {finding.item for finding in found if finding.code == "key-proven"}
-        keys = list(dict.fromkeys(_keys(context, devices, proven)))
-        contexts = context.contents.of_kind(kinds.DS_CONTEXT)
-        return {
-            "subject": first.subject,
-            "serial": first.serial,
-            "not_after": time_text(first.not_after),
-            "efuse_key_id": contexts[0].efuse_key_id if contexts else None,
-            "key_sha256": keys[0] if keys else None,
-            "names": _names(context, devices),
-            "fingerprints": _fingerprints(context, devices, keys),
-        }
+    held = _by_kind(context)
+    devices = [_device(data) for _, data in _readable(held.get(kinds.DEVICE_CERT, ()), context)]
+    first = devices[0] if devices else _Device(b"")
+    keys = list(dict.fromkeys(_keys(held, context, devices, found)))
+    contexts = context.contents.of_kind(kinds.DS_CONTEXT)
+    return {
+        "subject": first.subject,
+        "serial": first.serial,
+        "not_after": time_text(first.not_after),
+        "efuse_key_id": contexts[0].efuse_key_id if contexts else None,
+        "key_sha256": keys[0] if keys else None,
+        "names": _names(held, context, devices),
+        "fingerprints": _fingerprints(held, devices, keys),
+    }
+
+
+_Held = dict[str, list[Item]]
+"""Items by kind, in their order."""
+
+
+def _by_kind(context: Context) -> _Held:
+    """The items that are not damaged."""
+    held: _Held = {}
+    for item in context.contents.items:
+        if item.intact is not False:
+            held.setdefault(item.kind, []).append(item)
+    return held
 
 
 def expiry(context: Context, days: int) -> Iterator[Finding]:
     """A finding where a device certificate that is valid now is not after some days."""
-    for item, data in _devices(context):
+    for item, data in _readable(context.whole(kinds.DEVICE_CERT), context):
         parsed = certificates.parse(data)
         end = certificates.validity(parsed[0])[1] if parsed else None
         if end is not None and context.at <= end < _later(context.at, days):
@@ -110,54 +121,44 @@ def _later(at: datetime, days: int) -> datetime:
         return datetime.max.replace(tzinfo=at.tzinfo)
 
 
-def _devices(context: Context) -> Iterator[tuple[Item, bytes]]:
-    for item in context.whole(kinds.DEVICE_CERT):
+def _readable(items: Iterable[Item], context: Context) -> Iterator[tuple[Item, bytes]]:
+    """Those items whose bytes are plain, or that a key at hand opens, with the bytes."""
+    for item in items:
         data = context.plain(item)
         if data is not None:
             yield item, data
 
 
 def _keys(
-    context: Context, devices: Sequence[_Device], proven: Collection[str | None]
+    held: _Held, context: Context, devices: Sequence[_Device], found: Iterable[Finding]
 ) -> Iterator[str]:
     """Digests of the public keys of private keys in plain text, then of the certificates.
 
     A private key that was proven is that of its certificate, and need not be read again.
     """
-    for item in context.whole(kinds.PRIVATE_KEY):
+    proven = {finding.item for finding in found if finding.code == "key-proven"}
+    for item in held.get(kinds.PRIVATE_KEY, ()):
         if item.protection == kinds.PLAINTEXT:
             if item_name(item.kind, item.index) in proven:
-                key = context.device_key(item.index)
+                encoded = context.device_spki(item.index)
             else:
                 private = keypairs.load_private_key(item.data, context.key_password)
-                key = None if private is None else private.public_key()
-            yield from () if key is None else _key_digest(key)
-    held = [_certificate_key(device.data) for device in devices]
-    yield from (digest for digest in held if digest is not None)
+                public = None if private is None else keypairs.public_half(private)
+                encoded = None if public is None else keypairs.spki(public)
+            if encoded is not None:
+                yield sha256(encoded)
+    certified = [certificates.spki(device.data) for device in devices]
+    yield from (sha256(encoded) for encoded in certified if encoded is not None)
 
 
-@lru_cache(maxsize=64)
-def _certificate_key(data: bytes) -> str | None:
-    key = certificates.public_key(data)
-    return None if key is None else next(_key_digest(key), None)
-
-
-def _key_digest(key: PublicKeyTypes) -> Iterator[str]:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    encoded = quietly(lambda: key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    if encoded is not None:
-        yield sha256(encoded)
-
-
-def _names(context: Context, devices: Sequence[_Device]) -> list[str]:
+def _names(held: _Held, context: Context, devices: Sequence[_Device]) -> list[str]:
     found: set[str | None] = set()
     for device in devices:
         found |= {device.subject, device.issuer}
         if device.certificates > 1:
             found |= _names_in(device.data)
-    for item in context.whole(kinds.CA_CERT):
-        found |= _names_in(context.plain(item) or b"")
+    for _, data in _readable(held.get(kinds.CA_CERT, ()), context):
+        found |= _names_in(data)
     for certificate in context.ca or ():
         found |= _names_of(certificate)
     return sorted(name for name in found if name)
@@ -174,15 +175,13 @@ def _names_of(certificate: Certificate) -> set[str]:
     return {name for name in both if name}
 
 
-def _fingerprints(
-    context: Context, devices: Sequence[_Device], keys: list[str]
-) -> dict[str, list[str]]:
+def _fingerprints(held: _Held, devices: Sequence[_Device], keys: list[str]) -> dict[str, list[str]]:
     found = {
         PRIVATE_KEY: keys,
         DEVICE_CERT: [_certificate_digest(device.data) for device in devices],
         SERIAL: [one for device in devices for one in _serial(device)],
-        DS_BLOCK: list(_ds_blocks(context)),
-        HMAC_KEY: list(_under_hmac(context)),
+        DS_BLOCK: list(_ds_blocks(held)),
+        HMAC_KEY: list(_under_hmac(held)),
     }
     return {kind: list(dict.fromkeys(values)) for kind, values in found.items() if values}
 
@@ -202,18 +201,18 @@ def _serial(device: _Device) -> Iterator[str]:
         yield sha256(f"{device.serial} {device.issuer}".encode("utf-8", "surrogatepass"))
 
 
-def _ds_blocks(context: Context) -> Iterator[str]:
-    ivs = {item.index: item.data for item in context.whole(kinds.DS_IV)}
-    for item in context.whole(kinds.DS_CIPHERTEXT):
+def _ds_blocks(held: _Held) -> Iterator[str]:
+    ivs = {item.index: item.data for item in held.get(kinds.DS_IV, ())}
+    for item in held.get(kinds.DS_CIPHERTEXT, ()):
         yield sha256(ivs.get(item.index, b"") + item.data)
 
 
-def _under_hmac(context: Context) -> Iterator[str]:
+def _under_hmac(held: _Held) -> Iterator[str]:
     """Ciphertexts with the HMAC key that opens them: the same twice means the same key twice."""
-    ids = {item.index: item.efuse_key_id for item in context.whole(kinds.DS_CONTEXT)}
-    for item in context.whole(kinds.DS_CIPHERTEXT):
+    ids = {item.index: item.efuse_key_id for item in held.get(kinds.DS_CONTEXT, ())}
+    for item in held.get(kinds.DS_CIPHERTEXT, ()):
         if item.index in ids:
             yield sha256(f"{ids[item.index]} ".encode() + item.data)
-    for item in context.whole(kinds.PRIVATE_KEY):
+    for item in held.get(kinds.PRIVATE_KEY, ()):
         if item.protection == kinds.HMAC_ENCRYPTED:
             yield sha256(b"up " + item.data)

@@ -149,7 +149,7 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
     keys = {name: os.path.join(base, given[name]) for name in KEYS if name in given}  # noqa: PTH118
     return Source(
         path,
-        given.get("id") or Path(path).stem,
+        given.get("id") or places.stem(path),
         label=given.get("label"),
         chip=chip,
         hmac_key=keys.get("hmac_key"),

@@ -65,6 +65,11 @@ def beside(path: str, base: str) -> str:
     return os.path.normpath(os.path.join(base, path))  # noqa: PTH118 - of a million paths
 
 
+def stem(path: str) -> str:
+    """The name of a file without its suffix: the id of an image that has no other one."""
+    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - of a million paths
+
+
 def parent(path: str) -> str:
     """The directory in which something lies."""
     if not is_url(path):

@@ -179,7 +179,7 @@ def _rows(
             common.add(one.source.path)
         request.check_paths(one.source.path, *manifest.key_files(one.source))
         path, file = os.fsencode(one.source.path), one.found
-        plain = _spec(Source(one.source.path, sources.stem(one.source.path)))
+        plain = _spec(Source(one.source.path, places.stem(one.source.path)))
         spec = _spec(one.source)
         if one.source.named and spec != plain:
             _refuse_other(journal, (path, run, spec, plain))

@@ -174,17 +174,18 @@ def _path(
     """
     if places.is_url(path):
         url = storage.canonical(path)
-        yield _Url(Source(url, stem(url)), top=top)
+        yield _Url(Source(url, places.stem(url)), top=top)
         return
     name = os.path.normpath(path)
     if os.path.isdir(name):  # noqa: PTH112 - it never raises
         for one in looking.below(name, known):
-            source = Source(_plain(one.path), stem(one.path), named=False, problem=one.problem)
+            path = _plain(one.path)
+            source = Source(path, places.stem(path), named=False, problem=one.problem)
             yield Listed(source, one, name)
     elif top and os.path.isfile(name) and manifest.is_manifest(name):  # noqa: PTH113
         yield from _manifest(name)
     else:
-        yield _named(Source(name, stem(name)))
+        yield _named(Source(name, places.stem(name)))
 
 
 def _plain(path: str) -> str:
@@ -200,24 +201,19 @@ def _remote(one: _Url, seen: storage.Seen | None, looking: walk.Walk) -> Iterato
     seen = seen or remote.look(source.path)
     if seen.is_directory and one.many:
         for found in remote.below(source.path, looking):
-            below = Source(found.path, stem(found.path), named=False)
+            below = Source(found.path, places.stem(found.path), named=False)
             yield Listed(below, found, source.path)
     elif seen.found is None and one.many and glob.has_magic(source.path):
         fitting = list(remote.fitting(source.path, looking))
         if one.top and not fitting:
             raise UsageError("not-found", f"{source.path}: no object, and none that fits it")
         for url in fitting:
-            again = _Url(Source(url, stem(url)), top=True)
+            again = _Url(Source(url, places.stem(url)), top=True)
             yield from _remote(again, None, looking)
     elif seen.found is None and one.top:
         raise UsageError("not-found", f"{source.path}: no such object")
     else:
         yield Listed(source, seen.found or walk.Found(source.path, None, None, None), None)
-
-
-def stem(path: str) -> str:
-    """The name of a file without its suffix: the id of an image that has no other one."""
-    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - of a million paths
 
 
 def _manifest(name: str) -> Iterator[Listed | _Url]:

@@ -104,7 +104,8 @@ def process(source: Source, task: Task) -> Record | None:
     with no_warnings():
         if not _told(record, lambda: _work(source, task, record)):
             return None
-        _told(record, lambda: _withdraw(source, record))
+        if source.ours is not None and source.output is not None:
+            _told(record, lambda: _withdraw(source, record))
     record["duration_ms"] = round((time.perf_counter() - begin) * 1000, 3)
     return record
 
@@ -151,7 +152,7 @@ def _work(source: Source, task: Task, record: Record) -> bool:
     if source.problem is not None:
         raise FileError("read-failed", f"{source.path}: cannot be read: {source.problem}")
     given = _opening(source, task)
-    if storage.is_directory(source.path):
+    if source.named and storage.is_directory(source.path):
         image, digest = _of_pem(source, given, record)
     else:
         stored = storage.read(source.path, task.max_size)
@@ -214,7 +215,8 @@ def _judge(reading: detection.Reading, source: Source, task: Task, record: Recor
     context = given.context(reading)
     soon = [] if task.expires_within is None else [*identity.expiry(context, task.expires_within)]
     if task.verb == AUDIT:
-        found = _sorted([*verification.findings(reading, given), *soon])
+        found = verification.findings(reading, given)
+        found = _sorted([*found, *soon]) if soon else found
         judged = verification.verdict(found, strict=task.strict, proof=task.require_proof)
         record |= verification.judgement_to_json(context.contents, found, judged)
         record |= identity.describe(context, found)
@@ -277,9 +279,8 @@ def _withdraw(source: Source, record: Record) -> bool:
 
     It would lie beside the refusal as if it were the answer, and be flashed.
     """
-    stale = source.ours is not None and record["output_sha256"] is None
-    if stale and source.output is not None and record["exit_code"] in _OF_THE_IMAGE:
-        storage.remove(source.output, str(source.ours))
+    if record["output_sha256"] is None and record["exit_code"] in _OF_THE_IMAGE:
+        storage.remove(str(source.output), str(source.ours))
     return True
 
 
@@ -375,17 +376,17 @@ def _hmac_key(source: Source, directory: str | None) -> bytes | None:
         return load_hmac_key(source.hmac_key)
     if directory is None:
         return None
-    stem = Path(source.path).stem
-    found = [path for path in key_paths(directory, stem) if os.path.lexists(path)]
+    found = [path for path in key_paths(directory, source.path) if os.path.lexists(path)]
     keys = [load_hmac_key(path) for path in found]
     if len(set(keys)) > 1:
         raise UsageError("two-hmac-keys", f"{found[0]} and {found[1]} hold different keys")
     return keys[0] if keys else None
 
 
-def key_paths(directory: str, stem: str) -> list[str]:
+def key_paths(directory: str, image: str) -> list[str]:
     """Where the HMAC key of an image may lie: its own name with another suffix."""
-    return [os.path.join(directory, stem + suffix) for suffix in (".bin", ".hex")]  # noqa: PTH118
+    stem = os.path.join(directory, places.stem(image))  # noqa: PTH118
+    return [stem + suffix for suffix in (".bin", ".hex")]
 
 
 def check(task: Task) -> None:
