@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timezone
 from typing import Any
 
@@ -28,8 +29,7 @@ def time_text(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC, whole seconds."""
     if moment is None:
         return None
-    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
-    return utc.isoformat(timespec="seconds") + "Z"
+    return moment.astimezone(timezone.utc).isoformat(timespec="seconds")[: -len("+00:00")] + "Z"
 
 
 def item_to_json(item: Item) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def _details(item: Item) -> dict[str, Any]:
     return {}
 
 
+@functools.lru_cache(maxsize=64)
 def _certificate_details(data: bytes) -> dict[str, Any]:
     info = certificates.describe(data)
     return {

@@ -470,9 +470,21 @@ def to_json(
     `output` is the path that was written, `table_output` and `plan_output` those of the new
     partition table and of the commands; None where nothing was.
     """
+    outcome = outcome_to_json(migration, output, table_output=table_output, plan_output=plan_output)
+    return detection.to_json(migration.reading) | outcome
+
+
+def outcome_to_json(
+    migration: Migration,
+    output: str | None,
+    *,
+    table_output: str | None = None,
+    plan_output: str | None = None,
+) -> dict[str, Any]:
+    """What that object has beyond the one of `espcert detect --json`."""
     written = migration.file if output is not None else None
     row = migration.reading.image.row
-    return detection.to_json(migration.reading) | {
+    return {
         "output": output,
         "output_sha256": None if written is None else sha256(written),
         "output_encrypted": migration.encrypted,

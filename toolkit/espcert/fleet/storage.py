@@ -110,19 +110,26 @@ def write(path: str, data: bytes, *, force: bool, ours: str | None, mark: str) -
 
 def _write_file(path: str, data: bytes, *, force: bool, ours: str | None, mark: str) -> None:
     output = Path(path)
+    _make_directory(os.path.dirname(path), path)  # noqa: PTH120 - of a million paths
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = files.reason_of(error)
-        raise FileError("write-failed", f"{path}: cannot be written: {reason}") from error
-    replace = force or _is_ours(output, data, ours)
-    try:
-        files.check_output(output, force=replace)
+        replace = force
+        if os.path.lexists(path):
+            replace = force or _is_ours(output, data, ours)
+            files.check_output(output, force=replace)
         files.write_atomically(output, data, force=replace, mark=mark)
     except UsageError:
         # A cluster may run a batch twice at a time, where it takes a slow worker for a dead one.
         if not _is_ours(output, data, None):
             raise
+
+
+def _make_directory(folder: str, path: str) -> None:
+    try:
+        if folder and not os.path.isdir(folder):  # noqa: PTH112 - it never raises
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - of a million paths
+    except OSError as error:
+        reason = files.reason_of(error)
+        raise FileError("write-failed", f"{path}: cannot be written: {reason}") from error
 
 
 def _is_ours(output: Path, data: bytes, ours: str | None) -> bool:

@@ -248,7 +248,7 @@ def _migrate(
     )
     result = migration.migrate(reading, options)
     written = None if result.file is None else _write(source, result.file, task)
-    record |= migration.to_json(result, written)
+    record |= migration.outcome_to_json(result, written)
     found = _sorted([*result.findings, *soon])
     record["findings"] = [finding.to_json() for finding in found]
     record["verdict"] = verification.verdict(found)
@@ -263,7 +263,7 @@ def _migrate(
 
 def _write(source: Source, data: bytes, task: Task) -> str:
     assert source.output is not None
-    if not places.is_url(source.output):
+    if os.path.lexists(source.output):
         files.refuse_input_as_output([source.path], Path(source.output))
     storage.write(source.output, data, force=task.force, ours=source.ours, mark=task.mark)
     return source.output
