@@ -82,9 +82,14 @@ class Journal:
                 self._write_one(record)
 
     def _write_one(self, record: Record) -> None:
-        query = "SELECT id FROM sources WHERE source = ?"
-        number = self.database.execute(query, (os.fsencode(record["source"]),)).fetchone()[0]
-        self.database.execute("DELETE FROM fingerprints WHERE id = ?", (number,))
+        query = (
+            "SELECT sources.id, records.id FROM sources LEFT JOIN records USING (id) "
+            "WHERE source = ?"
+        )
+        path = os.fsencode(record["source"])
+        number, older = self.database.execute(query, (path,)).fetchone()
+        if older is not None:
+            self.database.execute("DELETE FROM fingerprints WHERE id = ?", (number,))
         self.database.execute(
             "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import os
@@ -175,14 +174,15 @@ def _rows(
 ) -> Iterator[tuple[Any, ...]]:
     for one in sources.listed(request.arguments, looking):
         output = None if request.output is None else _output(one, request.output)
-        if output is None:
+        if output is None and request.output is not None:
             common.add(one.source.path)
         request.check_paths(one.source.path, *manifest.key_files(one.source))
         path, file = os.fsencode(one.source.path), one.found
-        plain = _spec(Source(one.source.path, places.stem(one.source.path)))
-        spec = _spec(one.source)
-        if one.source.named and spec != plain:
-            _refuse_other(journal, (path, run, spec, plain))
+        spec, plain = _spec(one.source), None
+        if one.source.named:
+            plain = _spec(Source(one.source.path, places.stem(one.source.path)))
+            if spec != plain:
+                _refuse_other(journal, (path, run, spec, plain))
         yield (
             path,
             run,
@@ -209,15 +209,14 @@ def _refuse_other(journal: Journal, row: tuple[bytes, int, str, str]) -> None:
         raise UsageError("source-twice", f"{_text(row[0])}: {text}")
 
 
-_DEFAULTS: Final = {
-    field.name: field.default for field in dataclasses.fields(Source) if field.name != "path"
-}
+_NAMES: Final = Source._fields[1:]
+_DEFAULTS: Final = tuple(Source._field_defaults.get(name) for name in _NAMES)
 
 
 def _spec(source: Source) -> str:
     """What tells a source from a plain path."""
-    given = ((name, getattr(source, name)) for name in _DEFAULTS)
-    return json.dumps({name: one for name, one in given if one != _DEFAULTS[name]})
+    given = zip(_NAMES, source[1:], _DEFAULTS, strict=True)
+    return json.dumps({name: one for name, one, default in given if one != default})
 
 
 # --- Outputs -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO, TypeVar
 
@@ -220,7 +220,7 @@ def _manifest(name: str) -> Iterator[Listed | _Url]:
     for source in manifest.read(name):
         if places.is_url(source.path):
             url = storage.canonical(source.path)
-            yield _Url(replace(source, path=url), many=False)
+            yield _Url(source._replace(path=url), many=False)
         else:
             yield _named(source)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 AUDIT: Final = "audit"
 MIGRATE: Final = "migrate"
@@ -13,8 +13,7 @@ MAX_SIZE: Final = 128 * 1024 * 1024
 """Bytes of the largest flash of these modules: what is larger is no dump of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One image of a fleet, as it is handed to a worker; key files by their paths alone.
 
     `flash_address` is where in flash an encrypted bare partition lies.

@@ -94,7 +94,8 @@ def run_batch(batch: Sequence[Source], task: Task) -> list[Record | None]:
 
     No image stops the others. Running a batch again gives the same records and outputs.
     """
-    return [process(source, task) for source in batch]
+    with no_warnings():
+        return [process(source, task) for source in batch]
 
 
 def process(source: Source, task: Task) -> Record | None:
