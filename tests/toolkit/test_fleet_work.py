@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,28 @@ def test_an_input_is_never_written_to(tmp_path: Path) -> None:
     record = record_of(path, MIGRATE, path, force=True)
     assert record["error"]["code"] == "output-is-input"
     assert path.read_bytes() == IMAGES[0].read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="nothing tells what is synced")
+def test_the_names_of_a_batch_are_on_disk_when_its_records_are_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each directory is synced once, behind its last output: the journal relies on it."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    outputs = [folder / f"{number}.bin" for folder in folders for number in range(3)]
+    batch = [Source(str(IMAGES[0]), "x", output=str(output)) for output in outputs]
+    fsync, synced = os.fsync, list[tuple[Path, int]]()
+
+    def spy(descriptor: int) -> None:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if place.is_dir():
+            synced.append((place, len(list(place.glob("*.bin")))))
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", spy)
+    records = work.run_batch(batch, Task(MIGRATE, AT))
+    assert [record and record["status"] for record in records] == ["done"] * 6
+    assert synced == [(folder, 3) for folder in folders]
 
 
 def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,6 +147,7 @@ def write_atomically(
     *,
     force: bool = False,
     mark: str = "",
+    sync_name: bool = True,
 ) -> None:
     """Create a file that is complete or not there.
 
@@ -155,7 +156,8 @@ def write_atomically(
     never replaced, not even one that appears meanwhile; an old file stays whole until then.
     Not guaranteed: that no temporary file (`.espcert-….tmp`, same mode, with `mark` in its name) is
     left where the process is killed; that the mode means anything on Windows, where the
-    directory's ACL decides.
+    directory's ACL decides; without `sync_name`, that the name outlives a power loss before
+    `sync_directory` was called for its directory.
 
     Raises UsageError where the file exists, FileError where the system refuses.
     """
@@ -166,7 +168,8 @@ def write_atomically(
         if stored != data:
             raise FileError("write-failed", f"{output}: the bytes on disk are not those written")
         _publish(temporary, output, force=force)
-        _sync_directory(output.parent)
+        if sync_name:
+            sync_directory(output.parent)
 
 
 @contextlib.contextmanager
@@ -183,7 +186,7 @@ def written_atomically(output: Path, *, force: bool = False) -> Iterator[BinaryI
             file.flush()
             os.fsync(file.fileno())
         _publish(temporary, output, force=force)
-        _sync_directory(output.parent)
+        sync_directory(output.parent)
 
 
 @contextlib.contextmanager
@@ -225,7 +228,7 @@ def publish(temporary: Path, output: Path) -> None:
     """
     with _named_in_errors(output, "it is never replaced"):
         _publish(temporary, output, force=False)
-        _sync_directory(output.parent)
+        sync_directory(output.parent)
 
 
 def _publish(temporary: Path, output: Path, *, force: bool) -> None:
@@ -243,7 +246,7 @@ def _publish(temporary: Path, output: Path, *, force: bool) -> None:
         temporary.rename(output)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """Make the new name survive a power loss; only POSIX opens directories."""
     if os.name != "posix":
         return

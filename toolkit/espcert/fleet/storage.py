@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -98,7 +98,8 @@ def write(path: str, data: bytes, *, force: bool, ours: str | None, mark: str) -
 
     One that holds these very bytes, or bytes with the digest `ours`, is that of a run that was
     cut short or of an older input, and is written anew. Any other is replaced with `force` only.
-    Raises UsageError where it exists, FileError where the system refuses.
+    That its name outlives a power loss is due to `sync_names`. Raises UsageError where it exists,
+    FileError where the system refuses.
     """
     if places.is_url(path):
         from espcert.fleet import remote
@@ -116,7 +117,7 @@ def _write_file(path: str, data: bytes, *, force: bool, ours: str | None, mark: 
         if os.path.lexists(path):
             replace = force or _is_ours(output, data, ours)
             files.check_output(output, force=replace)
-        files.write_atomically(output, data, force=replace, mark=mark)
+        files.write_atomically(output, data, force=replace, mark=mark, sync_name=False)
     except UsageError:
         # A cluster may run a batch twice at a time, where it takes a slow worker for a dead one.
         if not _is_ours(output, data, None):
@@ -130,6 +131,12 @@ def _make_directory(folder: str, path: str) -> None:
     except OSError as error:
         reason = files.reason_of(error)
         raise FileError("write-failed", f"{path}: cannot be written: {reason}") from error
+
+
+def sync_names(outputs: Iterable[str]) -> None:
+    """Make what was written to or removed from some places outlive a power loss."""
+    for folder in sorted({Path(path).parent for path in outputs if not places.is_url(path)}):
+        files.sync_directory(folder)
 
 
 def _is_ours(output: Path, data: bytes, ours: str | None) -> bool:

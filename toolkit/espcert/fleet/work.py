@@ -92,10 +92,14 @@ _UNWRITTEN: Final = _UNKNOWN | _NOTHING_WRITTEN | _ENDS
 def run_batch(batch: Sequence[Source], task: Task) -> list[Record | None]:
     """The records of some images, in their order; None where there is one already.
 
-    No image stops the others. Running a batch again gives the same records and outputs.
+    No image stops the others. Running a batch again gives the same records and outputs. What the
+    records say to be written or removed is so on disk, too.
     """
     with no_warnings():
-        return [process(source, task) for source in batch]
+        records = [process(source, task) for source in batch]
+    told = (source for source, record in zip(batch, records, strict=True) if record is not None)
+    storage.sync_names(source.output for source in told if source.output is not None)
+    return records
 
 
 def process(source: Source, task: Task) -> Record | None:
