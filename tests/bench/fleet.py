@@ -9,8 +9,6 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,13 +16,10 @@ from tests import fleet_maker
 from tests.bench.commands import child_environment
 from tests.bench.table import Table
 
-import espcert
-from espcert import migration, verification
 from espcert.fleet.workers import cores
 
-FIXTURES: Final = Path(__file__).resolve().parents[2] / "fixtures"
-KEY: Final = FIXTURES / "inputs" / "hmac_key.bin"
-AT: Final = datetime(2026, 6, 1, tzinfo=timezone.utc)
+ROOT: Final = Path(__file__).resolve().parents[2]
+KEY: Final = ROOT / "fixtures" / "inputs" / "hmac_key.bin"
 ESPCERT: Final = str(Path(sysconfig.get_path("scripts")) / "espcert")
 MILLION: Final = 1_000_000
 FEW, MANY = 500, 2500
@@ -33,41 +28,19 @@ LOOP: Final = 20
 
 
 class Case(NamedTuple):
-    """A kind of run: its verb, whether with HMAC keys, and the library's own calls for an image."""
+    """A kind of run: its name, its verb, and whether with HMAC keys."""
 
     name: str
     verb: str
     keys: bool
-    single: Callable[[Path], object]
 
 
-def _audit(path: Path, key: bytes | None = None) -> object:
-    reading = espcert.detect(espcert.open_image(path))
-    if reading.contents is None:
-        return None
-    return espcert.verify(reading, at=AT, hmac_key=key)
-
-
-def _migrate(path: Path, key: bytes | None = None) -> object:
-    reading = espcert.detect(espcert.open_image(path))
-    if reading.contents is None:
-        return None
-    means = verification.means(at=AT, hmac_key=key)
-    result = espcert.migrate(reading, migration.Options(means=means))
-    if not result.refused:
-        output = path.parents[1] / "single" / path.name
-        output.parent.mkdir(exist_ok=True)
-        espcert.save(result, output, force=True)
-    return result
-
-
-def cases() -> Iterator[Case]:
-    """Every kind of run that is measured."""
-    key = KEY.read_bytes()
-    yield Case("audit", "audit", False, _audit)
-    yield Case("audit, HMAC keys", "audit", True, lambda path: _audit(path, key))
-    yield Case("migrate", "migrate", False, _migrate)
-    yield Case("migrate, HMAC keys", "migrate", True, lambda path: _migrate(path, key))
+CASES: Final = (
+    Case("audit", "audit", keys=False),
+    Case("audit, HMAC keys", "audit", keys=True),
+    Case("migrate", "migrate", keys=False),
+    Case("migrate, HMAC keys", "migrate", keys=True),
+)
 
 
 class Fleet(NamedTuple):
@@ -103,45 +76,46 @@ def _cpu() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
+def _run(command: list[str], codes: tuple[int, ...]) -> Cost:
+    """What a command costs; what runs before it have left to write is written out first."""
+    os.sync()
+    begin, cpu = time.perf_counter(), _cpu()
+    done = subprocess.run(
+        command, cwd=ROOT, env=child_environment(), capture_output=True, check=False
+    )
+    cost = Cost(time.perf_counter() - begin, _cpu() - cpu)
+    if done.stderr or done.returncode not in codes:
+        sys.exit(f"{command}: {done.returncode} {done.stderr.decode()}")
+    return cost
+
+
 def _fleet(folder: Path, fleet: Fleet, case: Case, jobs: int) -> Cost:
     """What a whole run costs, start-up, planning and journal included."""
-    _settle()
     out = folder / "out"
     command = [ESPCERT, "fleet", case.verb, str(fleet.dumps), "--quiet", "--at", "2026-06-01"]
     command += ["--jobs", str(jobs), "--journal", str(folder / "journal")]
     command += ["-o", str(out)] if case.verb == "migrate" else []
     command += ["--hmac-keys", str(fleet.keys)] if case.keys else []
-    begin, cpu = time.perf_counter(), _cpu()
-    done = subprocess.run(command, env=child_environment(), capture_output=True, check=False)
-    cost = Cost(time.perf_counter() - begin, _cpu() - cpu)
-    if done.stderr or done.returncode not in (0, 1, 3):
-        sys.exit(f"{case.name}: {done.returncode} {done.stderr.decode()}")
+    cost = _run(command, (0, 1, 3))
     for path in folder.glob("journal*"):
         path.unlink()
     shutil.rmtree(out, ignore_errors=True)
     return cost
 
 
-def _settle() -> None:
-    """Write out what earlier runs have left to write, so that none pays for another's files."""
-    if hasattr(os, "sync"):
-        os.sync()
-
-
-def _single(fleet: Fleet, case: Case) -> Cost:
-    _settle()
-    begin, cpu = time.perf_counter(), _cpu()
-    for path in fleet.paths:
-        case.single(path)
-    cost = Cost(time.perf_counter() - begin, _cpu() - cpu)
-    shutil.rmtree(fleet.dumps / "single", ignore_errors=True)
+def _library(fleet: Fleet, case: Case) -> Cost:
+    """What a loop of the library's own calls costs, in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.library_loop", case.verb, str(fleet.dumps)]
+    cost = _run([*command, str(KEY)] if case.keys else command, (0,))
+    shutil.rmtree(fleet.dumps.parent / "single", ignore_errors=True)
     return cost
 
 
 class Measured(NamedTuple):
-    """Whole runs over FEW and over MANY images, and the library's loop over MANY."""
+    """The library's loop, runs with one process and on all cores, over FEW and over MANY images."""
 
-    library: Cost
+    library_few: Cost
+    library_many: Cost
     one_few: Cost
     one_many: Cost
     all_few: Cost
@@ -149,8 +123,8 @@ class Measured(NamedTuple):
 
     @property
     def library_each(self) -> Cost:
-        """What an image costs in the library's loop."""
-        return Cost(self.library.wall / MANY, self.library.cpu / MANY)
+        """What one more image costs in the library's loop."""
+        return _slope(self.library_few, self.library_many)
 
     @property
     def one_each(self) -> Cost:
@@ -180,9 +154,9 @@ def measure(rounds: int) -> dict[str, Measured]:
         folder = Path(temporary)
         few, many = (_made(folder / str(count), count) for count in (FEW, MANY))
         for _ in range(rounds):
-            for case in cases():
+            for case in CASES:
                 now = Measured(
-                    _single(many, case),
+                    *(_library(fleet, case) for fleet in (few, many)),
                     *(
                         _fleet(folder, fleet, case, jobs)
                         for jobs in (1, cores())
@@ -294,7 +268,7 @@ def loop_table(official: Path) -> Table:
         subprocess.run(["sh", "-c", loop], cwd=folder, capture_output=True, check=True)
         theirs = time.perf_counter() - begin
         fleet = Fleet(folder / "dumps", folder, [])
-        ours = min(_fleet(folder, fleet, next(cases()), 1).wall for _ in range(3))
+        ours = min(_fleet(folder, fleet, CASES[0], 1).wall for _ in range(3))
     return Table(
         "A shell loop over the official tool",
         f"{LOOP} TLV images: `configure_esp_secure_cert.py --parse_bin` for each, which parses and "

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests import fleet_maker
-from tests.bench.fleet import AT, MILLION, Measured
+from tests.bench.fleet import MILLION, Measured
+from tests.bench.library_loop import AT
 from tests.bench.table import Table
 
 from espcert.fleet import engine, journal, runs, work
