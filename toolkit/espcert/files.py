@@ -6,8 +6,8 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from io import FileIO
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -16,7 +16,8 @@ from espcert.errors import FileError, UnreadableError, UsageError
 MAX_IMAGE_SIZE: Final = 256 * 1024 * 1024
 STDIN: Final = "-"
 CHUNK: Final = 1 << 16
-"""Bytes read at once: more than any partition, far less than a flash image."""
+"""Bytes read at once: more than most partitions, far less than a flash image."""
+_BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
@@ -26,11 +27,7 @@ def read_image(name: str, limit: int = MAX_IMAGE_SIZE) -> bytes:
     `limit` bytes, FileError where reading fails.
     """
     try:
-        if name == STDIN:
-            data = _read_bounded(_stdin(), limit)
-        else:
-            with open(name, "rb", buffering=0) as file:  # noqa: PTH123 - of a million paths
-                data = _read_bounded(file, limit)
+        data = _read_bounded(_stdin().read, limit) if name == STDIN else _read_file(name, limit)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError("not-found", f"{name}: no such file") from error
     except IsADirectoryError as error:
@@ -54,13 +51,22 @@ def _stdin() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _read_bounded(file: BinaryIO | FileIO, limit: int) -> bytes:
+def _read_file(name: str, limit: int) -> bytes:
+    """Without the objects that `open` makes, which cost more than reading a small file."""
+    descriptor = os.open(name, os.O_RDONLY | _BINARY)
+    try:
+        return _read_bounded(partial(os.read, descriptor), limit)
+    finally:
+        os.close(descriptor)
+
+
+def _read_bounded(read: Callable[[int], bytes], limit: int) -> bytes:
     """At most one byte more than the limit, so that endless devices end here.
 
     Asked for the limit at once, CPython would set that much memory aside for every small image.
     """
     chunks, left = list[bytes](), limit + 1
-    while left and (data := file.read(min(CHUNK, left))):
+    while left and (data := read(min(CHUNK, left))):
         chunks.append(data)
         left -= len(data)
     return b"".join(chunks)
@@ -217,7 +223,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _created(path: Path) -> BinaryIO:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
     return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
