@@ -167,6 +167,38 @@ def test_patterns_lists_and_standard_input(tmp_path: Path) -> None:
         assert sorted(one["source"] for one in done.objects) == [f"tree/{one}" for one in IMAGES]
 
 
+@pytest.mark.parametrize("name", ["inputs/ec_device.key", "images/tlv_ec.bin"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_what_is_no_list_is_not_shown(name: str, piped: bool, tmp_path: Path) -> None:
+    """A key that is taken for a list would have its lines in every record."""
+    path = FIXTURES / name
+    given = "-" if piped else f"@{path}"
+    feed = path.read_bytes() if piped else b""
+    done = fleet("audit", given, *AT, "--json", "--journal", "j", cwd=tmp_path, stdin=feed)
+    assert (done.code, done.out) == (2, "")
+    assert "is no list of paths" in done.err
+    assert "BEGIN" not in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["sub\0x/a.bin", "\ud800/a.bin"])
+def test_an_output_that_is_no_file_name(output: str, tmp_path: Path) -> None:
+    shutil.copy(fixture("tlv_ec"), tmp_path / "a.bin")
+    (tmp_path / "m.jsonl").write_text(json.dumps({"image": "a.bin", "output": output}))
+    done = fleet("migrate", "m.jsonl", "-o", "new", *AT, cwd=tmp_path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "m.jsonl, line 1: output" in done.err
+
+
+def test_an_output_that_is_a_directory_is_found_before_any_work(tmp_path: Path) -> None:
+    shutil.copy(fixture("tlv_ec"), tmp_path / "a.bin")
+    (tmp_path / "new" / "a.bin").mkdir(parents=True)
+    done = fleet("migrate", "a.bin", "-o", "new", "--force", *AT, cwd=tmp_path)
+    assert done.code == 2
+    assert "nothing was done" in done.err
+    assert "is a directory" in done.err
+
+
 def test_a_pattern_that_holds_the_outputs_can_be_given_again(tmp_path: Path) -> None:
     (tmp_path / "d" / "sub").mkdir(parents=True)
     shutil.copy(fixture("tlv_ec"), tmp_path / "d" / "sub" / "a.bin")

@@ -254,7 +254,7 @@ def test_an_input_is_never_written_to(tmp_path: Path) -> None:
 def test_the_names_of_a_batch_are_on_disk_when_its_records_are_handed_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each directory is synced once, behind its last output: the journal relies on it."""
+    """Each directory is synced behind its last output, its parent when it is made."""
     folders = [tmp_path / "one", tmp_path / "two"]
     outputs = [folder / f"{number}.bin" for folder in folders for number in range(3)]
     batch = [Source(str(IMAGES[0]), "x", output=str(output)) for output in outputs]
@@ -269,7 +269,17 @@ def test_the_names_of_a_batch_are_on_disk_when_its_records_are_handed_out(
     monkeypatch.setattr("os.fsync", spy)
     records = work.run_batch(batch, Task(MIGRATE, AT))
     assert [record and record["status"] for record in records] == ["done"] * 6
-    assert synced == [(folder, 3) for folder in folders]
+    assert synced == [(tmp_path, 0)] * 2 + [(folder, 3) for folder in folders]
+
+
+def test_an_output_that_no_system_takes_costs_the_others_nothing(tmp_path: Path) -> None:
+    outputs = [str(tmp_path / "sub\0x" / "a.bin"), str(tmp_path / "b.bin")]
+    batch = [Source(str(IMAGES[0]), "x", output=output) for output in outputs]
+    bad, good = work.run_batch(batch, Task(MIGRATE, AT))
+    assert bad is not None
+    assert good is not None
+    assert (bad["status"], good["status"]) == ("failed", "done")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.bin"]
 
 
 def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

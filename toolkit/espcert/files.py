@@ -53,7 +53,7 @@ def _stdin() -> BinaryIO:
 
 def _read_file(name: str, limit: int) -> bytes:
     """Without the objects that `open` makes, which cost more than reading a small file."""
-    descriptor = os.open(name, os.O_RDONLY | _BINARY)
+    descriptor = os.open(Path(name), os.O_RDONLY | _BINARY)
     try:
         return _read_bounded(partial(os.read, descriptor), limit)
     finally:

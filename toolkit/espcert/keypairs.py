@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -68,12 +67,6 @@ def load_private_key(data: bytes, password: bytes | None = None) -> PrivateKeyTy
     they are proven against their certificate instead. What would take hostile amounts of time
     is not tried: DSA keys, of which the public key is computed, and too many rounds of hashing.
     """
-    return _loaded(data, password)
-
-
-@functools.lru_cache(maxsize=2)
-def _loaded(data: bytes, password: bytes | None) -> PrivateKeyTypes | None:
-    """One image is read, written and described in a row, each with its key; no more are kept."""
     from cryptography.hazmat.primitives import serialization
 
     if not _is_affordable(data):

@@ -71,7 +71,8 @@ def describe(context: Context, found: Iterable[Finding]) -> dict[str, Any]:
     `subject`, `serial` and `not_after` are those of the first device certificate, null where
     there is none. `key_sha256` is the digest of the SubjectPublicKeyInfo that belongs to the first
     private key. `names` are all distinguished names that messages about the image may hold.
-    `fingerprints` are digests of what no two modules should share, by kind.
+    `fingerprints` are digests of what no two modules should share, by kind. That no warnings of
+    odd certificates are shown is the caller's business.
     """
     held = _by_kind(context)
     devices = [_device(data) for _, data in _readable(held.get(kinds.DEVICE_CERT, ()), context)]

@@ -163,8 +163,12 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
 
 def _is_below(output: str) -> bool:
     """Whether a path stays in the directory that it is relative to."""
-    plain = os.path.normpath(output)
-    return not os.path.isabs(plain) and Path(plain).parts[:1] not in ((), (".",), ("..",))  # noqa: PTH117
+    try:
+        plain = os.fsdecode(os.path.normpath(os.fsencode(output)))
+    except UnicodeEncodeError:
+        return False
+    odd = "\0" in plain or os.path.isabs(plain)  # noqa: PTH117
+    return not odd and Path(plain).parts[:1] not in ((), (".",), ("..",))
 
 
 def _address(text: str | None, where: str) -> int | None:

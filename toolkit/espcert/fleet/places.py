@@ -66,8 +66,13 @@ def beside(path: str, base: str) -> str:
 
 
 def stem(path: str) -> str:
-    """The name of a file without its suffix: the id of an image that has no other one."""
-    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - of a million paths
+    """The name of a file without its suffix: the id of an image that has no other one.
+
+    As pathlib takes it: a dot that begins or ends the name begins no suffix.
+    """
+    name = os.path.basename(path)  # noqa: PTH119 - of a million paths
+    dot = name.rfind(".")
+    return name[:dot] if 0 < dot < len(name) - 1 else name
 
 
 def parent(path: str) -> str:

@@ -273,6 +273,8 @@ def _in_the_way(
         if not os.path.lexists(output):
             continue
         why = needed.why_not_replaced(output) or _why_not(journal, output)
+        if why is None and os.path.isdir(output):  # noqa: PTH112 - of a million paths
+            why = "is a directory, not a file to write"
         if why is not None:
             found.append(f"{output} {why}")
         elif row["first_run"] == run and not request.task.force:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO, TypeVar
 
@@ -18,6 +19,7 @@ from espcert.fleet import manifest, patterns, places, storage, walk
 from espcert.fleet.task import Source
 
 LIST_MARK: Final = "@"
+_PEM: Final = "-----BEGIN "
 
 
 CHUNK: Final = 256
@@ -140,6 +142,8 @@ def _all(arguments: Sequence[str], looking: walk.Walk) -> Iterator[Listed | _Url
 def _stdin() -> TextIO:
     if sys.stdin is None or sys.stdin.closed:
         raise FileError("read-failed", "standard input is closed")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     return sys.stdin
 
 
@@ -157,6 +161,9 @@ def _list(name: str, looking: walk.Walk) -> Iterator[Listed | _Url]:
 def _lines(file: TextIO, name: str, looking: walk.Walk) -> Iterator[Listed | _Url]:
     for line in manifest.bounded_lines(file, name):
         path = line.rstrip("\r\n")
+        if "\0" in path or path.startswith(_PEM):
+            text = "is no list of paths, but a dump, a key or a certificate"
+            raise UsageError("bad-list", f"{name}: {text}")
         if path:
             yield from _path(places.plain(path), looking)
 

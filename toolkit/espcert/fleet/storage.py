@@ -125,9 +125,14 @@ def _write_file(path: str, data: bytes, *, force: bool, ours: str | None, mark: 
 
 
 def _make_directory(folder: str, path: str) -> None:
+    if not folder or os.path.isdir(folder):  # noqa: PTH112 - it never raises
+        return
+    place = Path(folder)
+    missing = [one for one in (place, *place.parents) if not one.exists()]
     try:
-        if folder and not os.path.isdir(folder):  # noqa: PTH112 - it never raises
-            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - of a million paths
+        place.mkdir(parents=True, exist_ok=True)
+        for made in reversed(missing):
+            files.sync_directory(made.parent)
     except OSError as error:
         reason = files.reason_of(error)
         raise FileError("write-failed", f"{path}: cannot be written: {reason}") from error

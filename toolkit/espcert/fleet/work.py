@@ -7,7 +7,7 @@ import time
 import traceback
 import unicodedata
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -97,9 +97,17 @@ def run_batch(batch: Sequence[Source], task: Task) -> list[Record | None]:
     """
     with no_warnings():
         records = [process(source, task) for source in batch]
-    told = (source for source, record in zip(batch, records, strict=True) if record is not None)
-    storage.sync_names(source.output for source in told if source.output is not None)
+    storage.sync_names(_touched(batch, records))
     return records
+
+
+def _touched(batch: Sequence[Source], records: Sequence[Record | None]) -> Iterator[str]:
+    """The outputs of a batch that were written, or may have been removed."""
+    for source, record in zip(batch, records, strict=True):
+        if record is None or source.output is None:
+            continue
+        if source.ours is not None or record["output_sha256"] is not None:
+            yield source.output
 
 
 def process(source: Source, task: Task) -> Record | None:
@@ -268,7 +276,7 @@ def _migrate(
 
 def _write(source: Source, data: bytes, task: Task) -> str:
     assert source.output is not None
-    if os.path.lexists(source.output):
+    if not places.is_url(source.output) and os.path.lexists(source.output):
         files.refuse_input_as_output([source.path], Path(source.output))
     storage.write(source.output, data, force=task.force, ours=source.ours, mark=task.mark)
     return source.output

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Final, NamedTuple, Protocol
 
+from espcert.errors import FileError
+from espcert.files import reason_of
 from espcert.fleet.task import Source, Task
 from espcert.fleet.work import Record, run_batch
 
@@ -105,8 +107,13 @@ class _Worker:
         self._executor = ProcessPoolExecutor(
             1, multiprocessing.get_context("spawn"), _prepare_process
         )
-        with without_interrupts():
-            self._process = self._executor.submit(os.getpid)
+        try:
+            with without_interrupts():
+                self._process = self._executor.submit(os.getpid)
+        except OSError as error:
+            text = f"no worker can be started: {reason_of(error)}"
+            raise FileError("workers-die", f"{text}. What is done is in the journal") from error
+        _hear_of_its_end(self._executor)
 
     @property
     def process(self) -> int:
@@ -146,17 +153,36 @@ class _Worker:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
+def _hear_of_its_end(executor: ProcessPoolExecutor) -> None:
+    """Close this side's end for writing of the pipe that results come through.
+
+    Else a process that dies in the middle of a large result leaves its reader waiting for ever:
+    the pipe has no end as long as anybody may write to it, and the executor keeps its own copy.
+    """
+    queue = getattr(executor, "_result_queue", None)
+    writer = getattr(queue, "_writer", None)
+    if writer is not None:
+        writer.close()
+
+
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """A process that is started meanwhile ignores Ctrl-C from its first instruction on."""
+    """A process that is started meanwhile hears of no Ctrl-C; this one hears of it afterwards."""
+    if hasattr(signal, "pthread_sigmask"):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
 
 
 def _prepare_process() -> None:

@@ -1,0 +1,73 @@
+"""The processes of a fleet: their deaths are heard of, whatever they were doing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from espcert.errors import FileError
+from espcert.fleet import workers
+from espcert.fleet.task import AUDIT, Source, Task
+from espcert.fleet.work import Record
+from espcert.fleet.workers import Batch, LocalPool
+
+TASK = Task(AUDIT, datetime(2026, 6, 1, tzinfo=timezone.utc))
+BATCH = Batch((Source("a", "a"),))
+LARGE = 1 << 28
+"""Bytes of a result that takes long to send."""
+
+
+def _die_while_sending(_batch: object, _task: Task) -> list[Record | None]:
+    """A result that is so large that its process can be killed when half of it is sent."""
+    status = Path("/proc/self/io")
+
+    def writes() -> int:
+        return int(status.read_text().split("syscw: ")[1].split()[0])
+
+    begin = writes()
+
+    def kill() -> None:
+        while writes() == begin:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    return [{"large": bytes(LARGE)}]
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").is_file(), reason="watches writes in /proc")
+def test_a_worker_that_dies_while_it_sends_its_result_is_heard_of() -> None:
+    pool = LocalPool(TASK, 1, _die_while_sending)
+    try:
+        pool.submit(BATCH)
+        found = pool.finished(60)
+        assert [(one.batch, one.records) for one in found] == [(BATCH, None)]
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken pipe between processes is not the reader of standard output that has gone."""
+
+    def broken(*_: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", broken)
+    with pytest.raises(FileError, match="no worker can be started: Broken pipe"):
+        LocalPool(TASK, 1)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signal masks")
+def test_an_interrupt_while_a_process_starts_is_heard_of_afterwards() -> None:
+    reached = False
+    with pytest.raises(KeyboardInterrupt), workers.without_interrupts():
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        reached = True
+    assert reached
