@@ -67,7 +67,7 @@ def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signal masks")
 def test_an_interrupt_while_a_process_starts_is_heard_of_afterwards() -> None:
     reached = False
-    with pytest.raises(KeyboardInterrupt), workers.without_interrupts():
+    with pytest.raises(KeyboardInterrupt), workers.interrupts_later():
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         reached = True
     assert reached

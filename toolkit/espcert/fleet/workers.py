@@ -108,7 +108,7 @@ class _Worker:
             1, multiprocessing.get_context("spawn"), _prepare_process
         )
         try:
-            with without_interrupts():
+            with interrupts_later():
                 self._process = self._executor.submit(os.getpid)
         except OSError as error:
             text = f"no worker can be started: {reason_of(error)}"
@@ -166,23 +166,34 @@ def _hear_of_its_end(executor: ProcessPoolExecutor) -> None:
 
 
 @contextmanager
-def without_interrupts() -> Iterator[None]:
+def interrupts_later() -> Iterator[None]:
     """A process that is started meanwhile hears of no Ctrl-C; this one hears of it afterwards."""
-    if hasattr(signal, "pthread_sigmask"):
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+    if not hasattr(signal, "pthread_sigmask"):
+        with without_interrupts():
             yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """A process that is started meanwhile ignores Ctrl-C from its first instruction on.
+
+    This one hears of none meanwhile. Workers of Dask need it: they set up a handler of their own
+    where the signal is not ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _prepare_process() -> None:
