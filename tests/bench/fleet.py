@@ -187,9 +187,9 @@ def rates_table(best: dict[str, Measured], rounds: int) -> Table:
         "Fleets",
         f"Mixed modules, 5 % damaged and 1 % foreign, in runs over {FEW:,} and over {MANY:,} of "
         "them: the difference is what an image costs in a run, journal, plan and outputs included, "
-        "and what is left is start-up. The library's own cost is a loop of the same calls in one "
-        "process, with the same writing. A million modules are calculated from the cost on all "
-        "cores here. "
+        "and what is left is start-up. The library's own cost is the same of a loop of the same "
+        "calls in a process of its own, with the same writing. A million modules are "
+        "calculated from the cost on all cores here. "
         f"Best of {rounds} rounds, interleaved.",
         (
             "run",
