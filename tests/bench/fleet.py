@@ -106,7 +106,7 @@ def _fleet(folder: Path, fleet: Fleet, case: Case, jobs: int) -> Cost:
 def _library(fleet: Fleet, case: Case) -> Cost:
     """What a loop of the library's own calls costs, in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.library_loop", case.verb, str(fleet.dumps)]
-    cost = _run([*command, str(KEY)] if case.keys else command, (0,))
+    cost = _run([*command, str(fleet.keys)] if case.keys else command, (0,))
     shutil.rmtree(fleet.dumps.parent / "single", ignore_errors=True)
     return cost
 
@@ -188,7 +188,8 @@ def rates_table(best: dict[str, Measured], rounds: int) -> Table:
         f"Mixed modules, 5 % damaged and 1 % foreign, in runs over {FEW:,} and over {MANY:,} of "
         "them: the difference is what an image costs in a run, journal, plan and outputs included, "
         "and what is left is start-up. The library's own cost is the same of a loop of the same "
-        "calls in a process of its own, with the same writing. A million modules are "
+        "calls in a process of its own, with the same reading of images and key files and the same "
+        "writing; it forms no JSON. A million modules are "
         "calculated from the cost on all cores here. "
         f"Best of {rounds} rounds, interleaved.",
         (

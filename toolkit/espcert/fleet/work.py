@@ -389,11 +389,11 @@ def _hmac_key(source: Source, directory: str | None) -> bytes | None:
         return load_hmac_key(source.hmac_key)
     if directory is None:
         return None
-    found = [path for path in key_paths(directory, source.path) if os.path.lexists(path)]
-    keys = [load_hmac_key(path) for path in found]
-    if len(set(keys)) > 1:
-        raise UsageError("two-hmac-keys", f"{found[0]} and {found[1]} hold different keys")
-    return keys[0] if keys else None
+    there = [path for path in key_paths(directory, source.path) if os.path.lexists(path)]
+    keys = {load_hmac_key(path) for path in there}
+    if len(keys) > 1:
+        raise UsageError("two-hmac-keys", f"{' and '.join(there)} hold different keys")
+    return next(iter(keys), None)
 
 
 def key_paths(directory: str, image: str) -> list[str]:
