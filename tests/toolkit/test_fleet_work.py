@@ -175,6 +175,16 @@ def test_a_directory_that_a_manifest_names_is_material(tmp_path: Path) -> None:
     assert record["subject"]
 
 
+def test_the_files_of_a_fleet_are_read_anew_in_each_run(tmp_path: Path) -> None:
+    image = FIXTURES / "images" / "tlv_ec.bin"
+    ca = tmp_path / "ca.pem"
+    found = []
+    for run, name in ((1, "ec_ca.pem"), (1, "rsa_ca.pem"), (2, "rsa_ca.pem")):
+        ca.write_bytes((FIXTURES / "inputs" / name).read_bytes())
+        found.append(record_of(image, ca=(str(ca),), mark="a", run=run)["verdict"])
+    assert found == ["ok", "ok", "error"]
+
+
 def test_known_bytes_need_no_record() -> None:
     path = IMAGES[0]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from espcert.errors import FileError, UsageError
 from espcert.fleet import storage
-from espcert.fleet.work import FAILED, Record
+from espcert.fleet.work import FAILED, OF_THE_IMAGE, Record
 
 Row = sqlite3.Row
 
@@ -34,13 +34,13 @@ _TABLES: Final = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, source BLOB NOT NULL UNIQUE, first_run INTEGER NOT NULL,
-    run INTEGER NOT NULL, mine INTEGER NOT NULL, spec TEXT NOT NULL, size INTEGER, version TEXT,
-    inode TEXT, output BLOB, output_key TEXT
+    run INTEGER NOT NULL, mine INTEGER NOT NULL, spec TEXT NOT NULL, basis BLOB, size INTEGER,
+    version TEXT, inode TEXT, output BLOB, output_key TEXT
 );
 CREATE TABLE records (
     id INTEGER PRIMARY KEY REFERENCES sources (id), record TEXT NOT NULL, status TEXT NOT NULL,
     exit_code INTEGER NOT NULL, verdict TEXT, size INTEGER, version TEXT, input_sha256 TEXT,
-    output_sha256 TEXT
+    output_sha256 TEXT, written BLOB, basis BLOB
 );
 CREATE TABLE fingerprints (
     id INTEGER NOT NULL, kind TEXT NOT NULL, value BLOB NOT NULL, certificate BLOB,
@@ -48,7 +48,16 @@ CREATE TABLE fingerprints (
 ) WITHOUT ROWID;
 """
 # sources: `run` is the last start that listed it, `first_run` the first; `mine` whether it is of
-# this shard; `inode` tells files apart, `output_key` outputs on file systems that fold case.
+# this shard; `basis` changes with what an answer depends on besides the image; `inode` tells files
+# apart, `output_key` outputs on file systems that fold case.
+# records: `written` is where that with `output_sha256` was written; a failure of the machine leaves
+# both as they were. `version` is null where size and time of the source do not tell all.
+
+_PLANNED: Final = """
+SELECT sources.id AS id, sources.output AS output, sources.basis AS basis, records.id AS older,
+    records.output_sha256 AS old_sha256, written
+FROM sources LEFT JOIN records USING (id) WHERE source = ?
+"""
 
 
 class Journal:
@@ -82,22 +91,21 @@ class Journal:
                 self._write_one(record)
 
     def _write_one(self, record: Record) -> None:
-        query = (
-            "SELECT sources.id, records.id FROM sources LEFT JOIN records USING (id) "
-            "WHERE source = ?"
-        )
         path = os.fsencode(record["source"])
-        number, older = self.database.execute(query, (path,)).fetchone()
-        if older is not None:
+        planned = self.database.execute(_PLANNED, (path,)).fetchone()
+        number, digest, written = planned["id"], record["output_sha256"], planned["output"]
+        if planned["older"] is not None:
             self.database.execute("DELETE FROM fingerprints WHERE id = ?", (number,))
+        if digest is None and record["exit_code"] not in OF_THE_IMAGE:
+            digest, written = planned["old_sha256"], planned["written"]
         self.database.execute(
-            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 number,
                 json.dumps(record, allow_nan=False, separators=(",", ":")),
                 *(record[name] for name in ("status", "exit_code", "verdict")),
                 *(record[name] for name in ("input_size", "input_version", "input_sha256")),
-                record["output_sha256"],
+                *(digest, written, planned["basis"]),
             ),
         )
         self.database.executemany(
@@ -175,12 +183,14 @@ class Journal:
     def todo(self, run: int, *, rehash: bool) -> Iterator[tuple[Row, bool]]:
         """The sources of this run without a record that holds, sorted by source.
 
-        Each with whether its record is an answer for the bytes that it was made of; with `rehash`
-        all sources. Raises FileError where a store does not say whether it has an output.
+        Each with whether its record is an answer for the bytes that it was made of, and for keys
+        and all else as they are now; with `rehash` all sources. Raises FileError where a store
+        does not say whether it has an output.
         """
         query = (
             "SELECT source, spec, sources.size AS size, output, status, "
             "records.version AS done_version, records.size AS done_size, "
+            "records.basis IS sources.basis AS same_basis, "
             "sources.version AS version, exit_code, input_sha256, output_sha256 "
             "FROM sources LEFT JOIN records USING (id) "
             "WHERE run = ? AND mine AND source > ? ORDER BY source LIMIT ?"
@@ -189,7 +199,7 @@ class Journal:
         while page := self.database.execute(query, (run, last, PAGE)).fetchall():
             answered = _answered(page)
             for row in page:
-                told = row["source"] in answered
+                told = row["source"] in answered and bool(row["same_basis"])
                 if rehash or not (told and _unchanged(row)):
                     yield row, told
             last = page[-1]["source"]
@@ -198,7 +208,8 @@ class Journal:
         """Note of sources that were touched that their bytes are the same, and commit."""
         query = (
             "UPDATE records SET (size, version) = (SELECT size, version FROM sources "
-            "WHERE sources.id = records.id) WHERE id = (SELECT id FROM sources WHERE source = ?)"
+            "WHERE sources.id = records.id) WHERE version IS NOT NULL "
+            "AND id = (SELECT id FROM sources WHERE source = ?)"
         )
         with self.transaction():
             self.database.executemany(query, [(os.fsencode(path),) for path in paths])
@@ -238,7 +249,7 @@ def _answered(rows: Sequence[Row]) -> set[bytes]:
     machine's: no file, no space, no permission, no memory.
     """
     told = [row for row in rows if row["status"] is not None]
-    told = [row for row in told if row["status"] != FAILED or row["exit_code"] in (1, 3)]
+    told = [row for row in told if row["status"] != FAILED or row["exit_code"] in OF_THE_IMAGE]
     written = {os.fsdecode(row["output"]) for row in told if row["output_sha256"] is not None}
     there = storage.existing(written)
     return {

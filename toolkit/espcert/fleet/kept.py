@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -114,20 +115,17 @@ def is_source(journal: Journal, path: str) -> bool:
 def known_keys(journal: Journal, run: int) -> Iterator[None]:
     """Have the identities of the keys that manifests name at hand, for `is_key`, on disk."""
     database = journal.database
-    columns = ", ".join("?" * len(manifest.KEYS))
-    query = (
-        "SELECT DISTINCT json_each.value FROM sources, json_each(spec) "
-        f"WHERE run = ? AND json_each.key IN ({columns})"
-    )
+    named = " OR ".join(f"json_type(spec, '$.{name}') IS NOT NULL" for name in manifest.KEYS)
+    query = f"SELECT spec FROM sources WHERE run = ? AND ({named})"
     database.execute("CREATE TEMP TABLE keys (inode TEXT PRIMARY KEY) WITHOUT ROWID")
-    try:
-        paths = (row[0] for row in database.execute(query, (run, *manifest.KEYS)))
-        found = (identity for path in paths if (identity := walk.identity_at(path)) is not None)
-        rows = (("{}:{}".format(*identity),) for identity in found)
-        database.executemany("INSERT OR IGNORE INTO keys VALUES (?)", rows)
-        yield
-    finally:
-        database.execute("DROP TABLE keys")
+    specs = (json.loads(row[0]) for row in database.execute(query, (run,)))
+    paths = (spec[name] for spec in specs for name in manifest.KEYS if name in spec)
+    found = (identity for path in paths if (identity := walk.identity_at(path)) is not None)
+    rows = (("{}:{}".format(*identity),) for identity in found)
+    database.executemany("INSERT OR IGNORE INTO keys VALUES (?)", rows)
+    yield
+    # Not in a `finally`: an error rolls all back, and would be hidden by one of open cursors.
+    database.execute("DROP TABLE keys")
 
 
 def is_key(journal: Journal, path: str) -> bool:

@@ -20,14 +20,14 @@ _SHOWN: Final = 5
 """Shards or clocks that a message lists."""
 
 _COPIED: Final = (
-    "INSERT INTO sources SELECT NULL, source, 1, 1, 1, spec, size, version, NULL, output, "
+    "INSERT INTO sources SELECT NULL, source, 1, 1, 1, spec, basis, size, version, NULL, output, "
     "output_key FROM shard.sources AS old WHERE id IN (SELECT id FROM shard.records) "
     "AND NOT EXISTS (SELECT 1 FROM sources WHERE sources.source = old.source)",
     "CREATE TEMP TABLE pairs AS SELECT old.id AS old, sources.id AS new "
     "FROM shard.sources AS old JOIN sources ON sources.source = old.source "
     "WHERE sources.id NOT IN (SELECT id FROM records)",
     "INSERT INTO records SELECT new, record, status, exit_code, verdict, size, version, "
-    "input_sha256, output_sha256 FROM shard.records JOIN pairs ON id = old",
+    "input_sha256, output_sha256, written, basis FROM shard.records JOIN pairs ON id = old",
     "INSERT INTO fingerprints SELECT new, kind, value, certificate FROM shard.fingerprints "
     "JOIN pairs ON id = old",
     "DROP TABLE pairs",

@@ -18,6 +18,7 @@ from espcert.fleet.journal import PAGE, Journal, Row, files_of
 from espcert.fleet.settings import Request, same_settings
 from espcert.fleet.sources import Listed, batched
 from espcert.fleet.task import MIGRATE, Source
+from espcert_formats.checksum import sha256
 from espcert_formats.flash import SECTOR
 
 SHOWN: Final = 3
@@ -30,10 +31,11 @@ PARTITION: Final = 0x6000
 """Bytes of a usual partition, to estimate what will be written."""
 
 _INSERT: Final = """
-INSERT INTO sources (source, first_run, run, mine, spec, size, version, inode, output, output_key)
-VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+INSERT INTO sources
+    (source, first_run, run, mine, spec, size, version, inode, output, output_key, basis)
+VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?12)
 ON CONFLICT (source) DO UPDATE SET run = ?2, mine = ?3, spec = ?4, size = ?5, version = ?6,
-    inode = ?7, output = ?8, output_key = ?9
+    inode = ?7, output = ?8, output_key = ?9, basis = ?12
 WHERE run < ?2 OR (?10 AND spec = ?11) OR (?10 AND NOT coalesce(json_extract(spec, '$.named'), 1))
 """
 # What is named (?10) holds against what a directory holds, and what a manifest says against a mere
@@ -97,7 +99,8 @@ def source_of(row: Row, answered: bool, *, rehash: bool) -> Source:
     """A source as it was planned, with what the journal knows of earlier work on it."""
     spec = json.loads(row["spec"])
     spec["output"] = None if row["output"] is None else os.fsdecode(row["output"])
-    spec["known"] = row["input_sha256"] if rehash and answered else None
+    looked_into = rehash or row["done_version"] is None
+    spec["known"] = row["input_sha256"] if looked_into and answered else None
     return Source(os.fsdecode(row["source"]), ours=row["output_sha256"], **spec)
 
 
@@ -172,6 +175,7 @@ class _CommonParent:
 def _rows(
     journal: Journal, request: Request, looking: walk.Walk, run: int, common: _CommonParent
 ) -> Iterator[tuple[Any, ...]]:
+    shared = [_version_of(name) for name in (request.task.signing_key, request.task.key_password)]
     for one in sources.listed(request.arguments, looking):
         output = None if request.output is None else _output(one, request.output)
         if output is None and request.output is not None:
@@ -195,7 +199,25 @@ def _rows(
             None if output is None else _folded(os.fsencode(output)),
             one.source.named,
             plain,
+            _basis(one.source, spec, shared, request.task.hmac_keys),
         )
+
+
+def _basis(
+    source: Source, spec: str, shared: Sequence[str | None], hmac_keys: str | None
+) -> bytes | None:
+    """What changes with what an answer depends on besides the image: its row, and key files."""
+    names = [name for name in manifest.key_files(source) if name is not None]
+    if hmac_keys is not None and source.hmac_key is None:
+        names += work.key_paths(hmac_keys, source.path)
+    versions = json.dumps([spec, *shared, *map(_version_of, names)])
+    return bytes.fromhex(sha256(versions.encode()))
+
+
+def _version_of(path: str | None) -> str | None:
+    """Size and time of a file, None where there is none that this machine sees."""
+    status = None if path is None else walk.status_of(path)
+    return None if status is None else f"{status.st_size} {storage.version_of(status)}"
 
 
 def _refuse_other(journal: Journal, row: tuple[bytes, int, str, str]) -> None:
@@ -250,6 +272,7 @@ def _check_outputs(journal: Journal, request: Request, run: int) -> None:
         for row in pairs
     ])  # fmt: skip
     _check_folders(journal, run)
+    _check_moved(journal, run)
     journal.database.execute("CREATE INDEX IF NOT EXISTS by_inode ON sources (inode)")
     if places.is_url(str(request.output)):
         _refuse("output-exists", _in_the_way_remotely(journal, request, run))
@@ -334,16 +357,31 @@ def _check_folders(journal: Journal, run: int) -> None:
     """Raise UsageError where one output would be a directory that another one needs."""
     database = journal.database
     database.execute("CREATE TEMP TABLE folders (key TEXT PRIMARY KEY) WITHOUT ROWID")
-    try:
-        query = "SELECT output_key FROM sources WHERE run = ? ORDER BY output_key"
-        parents = _parents(row[0] for row in database.execute(query, (run,)))
-        database.executemany("INSERT OR IGNORE INTO folders VALUES (?)", parents)
-        query = "SELECT source FROM sources JOIN folders ON output_key = key WHERE run = ? LIMIT ?"
-        rows = database.execute(query, (run, SHOWN)).fetchall()
-    finally:
-        database.execute("DROP TABLE folders")
+    query = "SELECT output_key FROM sources WHERE run = ? ORDER BY output_key"
+    parents = _parents(row[0] for row in database.execute(query, (run,)))
+    database.executemany("INSERT OR IGNORE INTO folders VALUES (?)", parents)
+    query = "SELECT source FROM sources JOIN folders ON output_key = key WHERE run = ? LIMIT ?"
+    rows = database.execute(query, (run, SHOWN)).fetchall()
+    database.execute("DROP TABLE folders")
     text = "would be a file where other sources need a directory"
     _refuse("output-clash", [f"{_text(row['source'])} {text}" for row in rows])
+
+
+def _check_moved(journal: Journal, run: int) -> None:
+    """Raise UsageError where the old output of a source would be left beside a new one."""
+    query = (
+        "SELECT source, written, output FROM sources "
+        "JOIN records USING (id) WHERE run = ? AND mine AND output_sha256 IS NOT NULL "
+        "AND written IS NOT output ORDER BY source LIMIT ?"
+    )
+    rows = journal.database.execute(query, (run, SHOWN)).fetchall()
+    problems = [
+        f"{_text(row['source'])} was written to {_text(row['written'])} and would now be "
+        f"{_text(row['output'])}" for row in rows
+    ]  # fmt: skip
+    if problems:
+        problems[-1] += ". Give the sources as at the first start, or begin another journal"
+    _refuse("outputs-move", problems)
 
 
 def _parents(keys: Iterator[str]) -> Iterator[tuple[str]]:

@@ -107,7 +107,7 @@ def _planned(request: Request, path: Path | None) -> Begun:
             journal.set_fact("started", _now())
         if planned.left:
             journal.set_fact("finished", None)
-        return Begun(journal, planned, task)
+        return Begun(journal, planned, replace(task, run=planned.run))
     except BaseException:
         journal.close()
         if fresh and path is not None:

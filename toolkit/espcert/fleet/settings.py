@@ -18,7 +18,7 @@ from espcert.fleet.task import Task
 from espcert.inspection import time_text
 from espcert_formats.checksum import sha256
 
-_NOT_KEPT: Final = ("verb", "at", "force", "mark")
+_NOT_KEPT: Final = ("verb", "at", "force", "mark", "run")
 _OF_MIGRATION: Final = ("size", "accept", "integrity", "partition_only", "encrypted")
 
 
@@ -68,9 +68,14 @@ def options(request: Request) -> dict[str, Any]:
     kept["shard"] = f"{shard.number}/{shard.count}"
     kept["output"] = request.output
     kept["sources"] = list(request.arguments)
-    if not all(places.is_absolute(name) for name in request.arguments):
+    given_paths = (*request.arguments, request.output, *_paths(request.task))
+    if not all(name is None or places.is_absolute(name) for name in given_paths):
         kept["directory"] = os.getcwd()  # noqa: PTH109
     return {name: list(one) if isinstance(one, tuple) else one for name, one in kept.items()}
+
+
+def _paths(task: Task) -> tuple[str | None, ...]:
+    return (task.hmac_keys, *task.ca, task.signing_key, task.key_password)
 
 
 def same_settings(journal: Journal, request: Request) -> None:

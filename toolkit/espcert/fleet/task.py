@@ -44,7 +44,8 @@ class Task:
 
     `at` is the clock. `ca`, `signing_key` and `key_password` are files, `hmac_keys` a directory
     of STEM.bin and STEM.hex. `expires_within` is in days, `max_size` in bytes. Those from `size` on
-    are for migrations. `mark` is part of the names of temporary files.
+    are for migrations. `mark` is part of the names of temporary files; `run` counts the starts of
+    the journal with that mark.
     """
 
     verb: str
@@ -68,3 +69,4 @@ class Task:
     encrypted: bool | None = None
     force: bool = False
     mark: str = ""
+    run: int = 0

@@ -40,7 +40,7 @@ from espcert_formats.checksum import sha256
 Record = dict[str, Any]
 
 EXIT_BUG: Final = 70
-_OF_THE_IMAGE: Final = (0, 1, 3)
+OF_THE_IMAGE: Final = (0, 1, 3)
 """Exit codes of an answer; others say that there was none, today."""
 
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
@@ -177,6 +177,8 @@ def _work(source: Source, task: Task, record: Record) -> bool:
             return True
         _refuse_remote_csv(source.path, stored.data)
         image = opening.open_bytes(stored.data, source.path, given)
+        if image.contents is not None:
+            digest = _of_material(image, record, stored.data)
     if digest == source.known and _is_written(source):
         return False
     record["input_sha256"] = digest
@@ -189,10 +191,16 @@ def _work(source: Source, task: Task, record: Record) -> bool:
 
 def _of_pem(source: Source, given: Opening, record: Record) -> tuple[Image, str]:
     """A directory that a manifest names, with the digest of the material in it."""
-    record["input_size"], record["input_version"] = storage.status_of(source.path)
+    record["input_size"] = storage.status_of(source.path)[0]
     image = opening.open_image(source.path, given)
+    return image, _of_material(image, record)
+
+
+def _of_material(image: Image, record: Record, index: bytes = b"") -> str:
+    """The digest of material in several files, of which no size and time of the source tells."""
     assert image.contents is not None
-    return image, sha256(b"".join(item.data for item in image.contents.items))
+    record["input_version"] = None
+    return sha256(index + b"".join(item.data for item in image.contents.items))
 
 
 def _refuse_remote_csv(path: str, data: bytes) -> None:
@@ -292,7 +300,7 @@ def _withdraw(source: Source, record: Record) -> bool:
 
     It would lie beside the refusal as if it were the answer, and be flashed.
     """
-    if record["output_sha256"] is None and record["exit_code"] in _OF_THE_IMAGE:
+    if record["output_sha256"] is None and record["exit_code"] in OF_THE_IMAGE:
         storage.remove(str(source.output), str(source.ours))
     return True
 
@@ -352,15 +360,18 @@ def _means_with(
         at=task.at,
         chip=chip,
         firmware=task.firmware,
-        **_shared(task.ca, task.signing_key, task.key_password),
+        **_shared(task.ca, task.signing_key, task.key_password, (task.mark, task.run)),
     )
 
 
 @lru_cache(maxsize=4)
 def _shared(
-    ca: tuple[str, ...], signing_key: str | None, key_password: str | None
+    ca: tuple[str, ...], signing_key: str | None, key_password: str | None, _run: tuple[str, int]
 ) -> dict[str, Any]:
-    """The contents of the files that serve the whole fleet, read once in a process."""
+    """The contents of the files that serve the whole fleet, read once in a process and a run.
+
+    A cluster's worker outlives a run, and the files may be others in the next.
+    """
     return {
         "ca": [read_key_file(name) for name in ca] or None,
         "signing_key": None if signing_key is None else read_key_file(signing_key),
