@@ -65,9 +65,20 @@ def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signal masks")
-def test_an_interrupt_while_a_process_starts_is_heard_of_afterwards() -> None:
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_interrupt_while_a_process_starts_is_heard_of_afterwards(others: int) -> None:
+    """Also where the system hands it to another thread, as that of a progress bar."""
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait) for _ in range(others)]
+    for thread in threads:
+        thread.start()
     reached = False
-    with pytest.raises(KeyboardInterrupt), workers.interrupts_later():
-        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-        reached = True
+    try:
+        with pytest.raises(KeyboardInterrupt), workers.interrupts_later():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            reached = True
+    finally:
+        end.set()
     assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
