@@ -167,6 +167,17 @@ def test_patterns_lists_and_standard_input(tmp_path: Path) -> None:
         assert sorted(one["source"] for one in done.objects) == [f"tree/{one}" for one in IMAGES]
 
 
+@pytest.mark.parametrize("given", ["@list.txt", "-"])
+def test_a_list_may_begin_with_a_byte_order_mark(given: str, tmp_path: Path) -> None:
+    for name in ("a.bin", "b.bin"):
+        copied(tmp_path / name)
+    data = b"\xef\xbb\xbfa.bin\r\nb.bin\r\n"
+    (tmp_path / "list.txt").write_bytes(data)
+    done = fleet("audit", given, *AT, "--json", cwd=tmp_path, stdin=data)
+    assert [one["source"] for one in done.objects] == ["a.bin", "b.bin"]
+    assert {one["status"] for one in done.objects} == {"done"}
+
+
 @pytest.mark.parametrize("name", ["inputs/ec_device.key", "images/tlv_ec.bin"])
 @pytest.mark.parametrize("piped", [False, True])
 def test_what_is_no_list_is_not_shown(name: str, piped: bool, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ KEYS: Final = ("hmac_key", "efuse", "flash_encryption_key", "nvs_keys")
 _TEXTS: Final = ("id", "label", "chip", "output")
 _ADDRESS: Final = "flash_address"
 COLUMNS: Final = (IMAGE, *_TEXTS, *KEYS, _ADDRESS)
+ENCODING: Final = "utf-8-sig"
+"""That of manifests and lists, which programs on Windows begin with a byte order mark."""
 MAX_LINE: Final = 1 << 20
 """Characters of the longest line of a manifest or a list."""
 _HEAD: Final = 1 << 16
@@ -73,7 +75,7 @@ def key_files(source: Source) -> list[str | None]:
 
 def _open(name: str) -> TextIO:
     try:
-        return Path(name).open(encoding="utf-8-sig", newline="")
+        return Path(name).open(encoding=ENCODING, newline="")
     except OSError as error:
         raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
 

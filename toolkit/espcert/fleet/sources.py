@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
 import itertools
@@ -143,7 +144,9 @@ def _stdin() -> TextIO:
     if sys.stdin is None or sys.stdin.closed:
         raise FileError("read-failed", "standard input is closed")
     if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")
+        is_utf8 = codecs.lookup(sys.stdin.encoding).name == "utf-8"
+        encoding = manifest.ENCODING if is_utf8 else None
+        sys.stdin.reconfigure(encoding=encoding, errors="surrogateescape")
     return sys.stdin
 
 
@@ -152,7 +155,7 @@ def _list(name: str, looking: walk.Walk) -> Iterator[Listed | _Url]:
         yield from _manifest(name)
         return
     try:
-        with Path(name).open(encoding="utf-8", errors="surrogateescape") as file:
+        with Path(name).open(encoding=manifest.ENCODING, errors="surrogateescape") as file:
             yield from _lines(file, name, looking)
     except OSError as error:
         raise FileError("read-failed", f"{name}: cannot be read: {reason_of(error)}") from error
