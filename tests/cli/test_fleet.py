@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import sqlite3
 import xml.etree.ElementTree as ElementTree
@@ -178,18 +179,42 @@ def test_a_list_may_begin_with_a_byte_order_mark(given: str, tmp_path: Path) -> 
     assert {one["status"] for one in done.objects} == {"done"}
 
 
-@pytest.mark.parametrize("name", ["inputs/ec_device.key", "images/tlv_ec.bin"])
-@pytest.mark.parametrize("piped", [False, True])
-def test_what_is_no_list_is_not_shown(name: str, piped: bool, tmp_path: Path) -> None:
+EC_KEY = Path(material("ec_device.key")).read_bytes()
+NO_LISTS = {
+    "a key": EC_KEY,
+    "a key with a byte order mark": b"\xef\xbb\xbf" + EC_KEY,
+    "a key with two such marks": b"\xef\xbb\xbf" * 2 + EC_KEY,
+    "the end of a key": EC_KEY.partition(b"\n")[2],
+    "a dump": Path(fixture("tlv_ec")).read_bytes(),
+    "an HMAC key in hexadecimal": b"5EcE" * 16 + b"\n",
+    "an HMAC key without control characters": b"\xdfSeCrEt0" * 4,
+    "an HMAC key that is text": b"\x1fSeCrEt0" * 4,
+    "a key behind a path": b"a.bin\n" + b"5EcE" * 16,
+}
+
+
+@pytest.mark.parametrize("case", NO_LISTS)
+@pytest.mark.parametrize("given", ["@k", "-"])
+def test_what_is_no_list_is_not_shown(case: str, given: str, tmp_path: Path) -> None:
     """A key that is taken for a list would have its lines in every record."""
-    path = FIXTURES / name
-    given = "-" if piped else f"@{path}"
-    feed = path.read_bytes() if piped else b""
+    (tmp_path / "k").write_bytes(NO_LISTS[case])
+    feed = NO_LISTS[case] if given == "-" else b""
     done = fleet("audit", given, *AT, "--json", "--journal", "j", cwd=tmp_path, stdin=feed)
     assert (done.code, done.out) == (2, "")
-    assert "is no list of paths" in done.err
-    assert "BEGIN" not in done.err
-    assert list(tmp_path.iterdir()) == []
+    name = "standard input" if given == "-" else "k"
+    text = "is no list of paths, but a dump, a key or a certificate"
+    assert re.fullmatch(rf"espcert: {name}: {text} \(line \d+\)\n", done.err)
+    assert [path.name for path in tmp_path.iterdir()] == ["k"]
+
+
+def test_lists_name_files_of_odd_names(tmp_path: Path) -> None:
+    names = [b"\xff\xfe.bin", b"a\x01.bin", b"0a" * 32, b"a\tb.bin"]
+    for name in names:
+        copied(tmp_path / os.fsdecode(name))
+    (tmp_path / "list").write_bytes(b"\n".join([*names, b"not\there"]))
+    done = fleet("audit", "@list", *AT, "--json", cwd=tmp_path)
+    found = {os.fsencode(one["source"]): one["status"] for one in done.objects}
+    assert found == dict.fromkeys(names, "done") | {b"not\there": "failed"}
 
 
 @pytest.mark.parametrize("output", ["sub\0x/a.bin", "\ud800/a.bin"])

@@ -7,7 +7,9 @@ import glob
 import hashlib
 import itertools
 import os
+import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -20,8 +22,10 @@ from espcert.fleet import manifest, patterns, places, storage, walk
 from espcert.fleet.task import Source
 
 LIST_MARK: Final = "@"
-_PEM: Final = "-----BEGIN "
-
+_IN_NO_PATH: Final = ("\0", "-----BEGIN ", "-----END ")
+_HMAC_KEY: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_ODD: Final = ("Cc", "Cs")
+"""Categories of control characters, and of bytes that were no text."""
 
 CHUNK: Final = 256
 """Sources that are held at a time, so that a store can be asked for many at once."""
@@ -162,13 +166,28 @@ def _list(name: str, looking: walk.Walk) -> Iterator[Listed | _Url]:
 
 
 def _lines(file: TextIO, name: str, looking: walk.Walk) -> Iterator[Listed | _Url]:
-    for line in manifest.bounded_lines(file, name):
+    for number, line in enumerate(manifest.bounded_lines(file, name), 1):
         path = line.rstrip("\r\n")
-        if "\0" in path or path.startswith(_PEM):
-            text = "is no list of paths, but a dump, a key or a certificate"
+        if _is_no_path(path):
+            text = f"is no list of paths, but a dump, a key or a certificate (line {number})"
             raise UsageError("bad-list", f"{name}: {text}")
         if path:
             yield from _path(places.plain(path), looking)
+
+
+def _is_no_path(line: str) -> bool:
+    """Whether a line is one of a key or a dump, which no record should show.
+
+    What is only odd may be the name of a file that is there, or of an object.
+    """
+    if any(mark in line for mark in _IN_NO_PATH):
+        return True
+    odd = _HMAC_KEY.fullmatch(line.strip()) or (not line.isprintable() and _is_odd(line))
+    return bool(odd) and not places.is_url(line) and not os.path.lexists(line)
+
+
+def _is_odd(line: str) -> bool:
+    return any(unicodedata.category(one) in _ODD for one in line if one != "\t")
 
 
 def _path(
