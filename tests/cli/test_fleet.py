@@ -331,6 +331,24 @@ def test_a_bad_manifest_is_an_error_before_any_work(text: str, mark: str, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+NO_NAMES = {
+    r'{"image": "\ud800.bin"}': "line 1: image is no file name",
+    r'{"image": "s3://b/\ud800.bin"}': "line 1: image is no file name",
+    r'{"image": "a.bin", "hmac_key": "\ud800"}': "line 1: hmac_key is no file name",
+    r'{"image": "a.bin", "efuse": "\ud800"}': "line 1: efuse is no file name",
+    r'{"image": "a.bin", "nvs_keys": "x/\ud800"}': "line 1: nvs_keys is no file name",
+}
+
+
+@pytest.mark.parametrize("text", NO_NAMES)
+def test_a_bad_manifest_of_json_lines(text: str, tmp_path: Path) -> None:
+    copied(tmp_path / "a.bin")
+    (tmp_path / "m.jsonl").write_text(text)
+    done = fleet("audit", "m.jsonl", *AT, cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"espcert: m.jsonl, {NO_NAMES[text]}\n"
+
+
 WRONG = {
     "nothing there": (("none/*.bin",), "no such file, and no pattern that fits"),
     "no protocol": (("nowhere://bucket/x",), "fsspec knows no protocol 'nowhere'"),

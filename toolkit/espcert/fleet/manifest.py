@@ -149,6 +149,7 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
         raise UsageError("bad-output", f"{where}: {problem}")
     path = places.beside(given[IMAGE], base)
     keys = {name: os.path.join(base, given[name]) for name in KEYS if name in given}  # noqa: PTH118
+    _check_names([(IMAGE, path), *keys.items()], where)
     return Source(
         path,
         given.get("id") or places.stem(path),
@@ -161,6 +162,15 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
         nvs_keys=keys.get("nvs_keys"),
         output=given.get("output"),
     )
+
+
+def _check_names(paths: Iterable[tuple[str, str]], where: str) -> None:
+    """Raise UsageError for a path that no system can be asked for, as JSON may write it."""
+    for name, path in paths:
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise UsageError("bad-manifest", f"{where}: {name} is no file name") from error
 
 
 def _is_below(output: str) -> bool:
