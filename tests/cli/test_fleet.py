@@ -338,15 +338,21 @@ NO_NAMES = {
     r'{"image": "a.bin", "efuse": "\ud800"}': "line 1: efuse is no file name",
     r'{"image": "a.bin", "nvs_keys": "x/\ud800"}': "line 1: nvs_keys is no file name",
 }
+NO_ROWS = {
+    '{"image": "a.bin", "hmac_key": "1", "hmac_key": "2"}': "line 1: two columns 'hmac_key'",
+    '{"image": "a.bin", "id": {"x": 1, "x": 2}}': "line 1: id is no text",
+    "[]": "line 1: is no JSON object",
+    "{": "line 1: is no JSON",
+}
 
 
-@pytest.mark.parametrize("text", NO_NAMES)
+@pytest.mark.parametrize("text", NO_NAMES | NO_ROWS)
 def test_a_bad_manifest_of_json_lines(text: str, tmp_path: Path) -> None:
     copied(tmp_path / "a.bin")
     (tmp_path / "m.jsonl").write_text(text)
     done = fleet("audit", "m.jsonl", *AT, cwd=tmp_path)
     assert (done.code, done.out) == (2, "")
-    assert done.err == f"espcert: m.jsonl, {NO_NAMES[text]}\n"
+    assert done.err == f"espcert: m.jsonl, {(NO_NAMES | NO_ROWS)[text]}\n"
 
 
 WRONG = {

@@ -101,25 +101,34 @@ def _csv_rows(file: TextIO) -> Numbered:
         yield reader.line_num, row
 
 
+_PAIRS: Final = json.JSONDecoder(object_pairs_hook=tuple)
+"""Makes of an object the pairs in it: a dict would keep the last of two with one name."""
+
+
 def _json_rows(file: TextIO) -> Numbered:
     for number, line in enumerate(bounded_lines(file, file.name), 1):
         if not line.strip():
             continue
         where = f"{file.name}, line {number}"
         try:
-            row = json.loads(line)
+            row = _PAIRS.decode(line)
         except ValueError as error:
             raise UsageError("bad-manifest", f"{where}: is no JSON") from error
-        if not isinstance(row, dict):
+        if not isinstance(row, tuple):
             raise UsageError("bad-manifest", f"{where}: is no JSON object")
-        known(row, where)
-        yield number, row
+        _check_columns([name for name, _ in row], where)
+        yield number, dict(row)
 
 
 def _check_header(columns: Sequence[str], where: str) -> None:
     if IMAGE not in columns:
         text = f"no column `{IMAGE}`; a manifest needs it, separated by commas"
         raise UsageError("bad-manifest", f"{where}: {text}")
+    _check_columns(columns, where)
+
+
+def _check_columns(columns: Sequence[str], where: str) -> None:
+    """Raise UsageError for one that is there twice, or that means nothing here."""
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
         raise UsageError("bad-manifest", f"{where}: two columns {twice!r}")
