@@ -226,6 +226,21 @@ def test_two_keys_that_differ(tmp_path: Path) -> None:
     assert record["error"]["code"] == "two-hmac-keys"
 
 
+@pytest.mark.parametrize("directory", ["d", "./d/../d", "link"])
+def test_an_image_among_the_keys_is_not_its_own_key(
+    directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("d")
+    folder.mkdir()
+    Path("link").symlink_to(folder)
+    image = folder / "m1.bin"
+    image.write_bytes(DS.read_bytes())
+    assert "ds-not-proven" in codes_of(record_of(image, hmac_keys=directory))
+    (folder / "m1.hex").write_text(Path(KEY).read_bytes().hex())
+    assert "ds-proven" in codes_of(record_of(image, hmac_keys=directory))
+
+
 # --- Outputs ------------------------------------------------------------------------------------
 
 

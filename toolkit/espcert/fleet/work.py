@@ -26,7 +26,7 @@ from espcert.efuse import EfuseDump
 from espcert.efuse import load as load_efuse
 from espcert.errors import EspcertError, FileError, UnreadableError, UsageError
 from espcert.findings import SEVERITIES, Finding
-from espcert.fleet import identity, places, storage
+from espcert.fleet import identity, places, storage, walk
 from espcert.fleet.task import AUDIT, Source, Task
 from espcert.image import Image
 from espcert.keys import load_hmac_key
@@ -400,11 +400,20 @@ def _hmac_key(source: Source, directory: str | None) -> bytes | None:
         return load_hmac_key(source.hmac_key)
     if directory is None:
         return None
-    there = [path for path in key_paths(directory, source.path) if os.path.lexists(path)]
+    there = [path for path in key_paths(directory, source.path) if _is_key(path, source.path)]
     keys = {load_hmac_key(path) for path in there}
     if len(keys) > 1:
         raise UsageError("two-hmac-keys", f"{' and '.join(there)} hold different keys")
     return next(iter(keys), None)
+
+
+def _is_key(path: str, image: str) -> bool:
+    """Whether there is a file, and not the image: it may lie in the directory of keys, too."""
+    if not os.path.lexists(path):
+        return False
+    # A link that leads to nowhere is a key that is missed.
+    identity = walk.identity_at(path)
+    return identity is None or identity != walk.identity_at(image)
 
 
 def key_paths(directory: str, image: str) -> list[str]:
