@@ -19,7 +19,7 @@ from tests.toolkit import pki
 
 import espcert
 from espcert import detection, migration, schemas, verification
-from espcert.fleet import work
+from espcert.fleet import manifest, work
 from espcert.fleet.task import AUDIT, MIGRATE, Source, Task
 from espcert_formats import cust_flash, registry, tlv
 
@@ -239,6 +239,29 @@ def test_an_image_among_the_keys_is_not_its_own_key(
     assert "ds-not-proven" in codes_of(record_of(image, hmac_keys=directory))
     (folder / "m1.hex").write_text(Path(KEY).read_bytes().hex())
     assert "ds-proven" in codes_of(record_of(image, hmac_keys=directory))
+
+
+@pytest.mark.parametrize("column", manifest.KEYS)
+def test_a_key_that_is_no_regular_file(column: str) -> None:
+    """A pipe would be waited for without end."""
+    given: dict[str, Any] = {column: os.devnull}
+    record = work.process(Source(str(DS), "x", **given), Task(AUDIT, AT))
+    assert record is not None
+    assert record["error"]["code"] == "not-a-file"
+    assert record["error"]["message"] == f"{os.devnull}: is not a regular file"
+
+
+def test_a_key_in_a_directory_that_is_no_regular_file(tmp_path: Path) -> None:
+    (tmp_path / "tlv_ds_c3.hex").symlink_to(os.devnull)
+    assert record_of(DS, hmac_keys=str(tmp_path))["error"]["code"] == "not-a-file"
+
+
+def test_a_key_of_the_name_of_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_bytes(Path(KEY).read_bytes())
+    assert "ds-proven" in codes_of(record_of(DS, hmac_key="-"))
 
 
 # --- Outputs ------------------------------------------------------------------------------------

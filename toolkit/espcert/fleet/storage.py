@@ -82,15 +82,34 @@ def read(path: str, limit: int) -> Stored:
         from espcert.fleet import remote
 
         return remote.read(path, limit)
+    status = _checked(path)
+    data = files.read_image(_as_file(path), limit)
+    return Stored(data, version_of(status) if status else "")
+
+
+def key_file(path: str) -> str:
+    """The name by which a file with a key is to be read.
+
+    Raises UsageError for a device or a pipe, which might be waited for without end.
+    """
+    _checked(path)
+    return _as_file(path)
+
+
+def _checked(path: str) -> os.stat_result | None:
+    """What the system says of a file or directory, None where it says nothing."""
     try:
         status = os.stat(path)  # noqa: PTH116 - of a million paths
     except (OSError, ValueError):
-        status = None
-    if status is not None and not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return None
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise UsageError("not-a-file", f"{path}: is not a regular file")
-    # A file of the name `-` is meant, where the single verbs mean standard input.
-    name = os.path.join(os.curdir, path) if path == files.STDIN else path  # noqa: PTH118
-    return Stored(files.read_image(name, limit), version_of(status) if status else "")
+    return status
+
+
+def _as_file(path: str) -> str:
+    """A file of the name `-` is meant, where the single verbs mean standard input."""
+    return os.path.join(os.curdir, path) if path == files.STDIN else path  # noqa: PTH118
 
 
 def write(path: str, data: bytes, *, force: bool, ours: str | None, mark: str) -> None:

@@ -317,10 +317,10 @@ def _opening(source: Source, task: Task) -> Opening:
     if source.flash_encryption_key is not None:
         chip = source.chip or task.chip
         scheme = flash_encryption.ESP32 if chip == "esp32" else flash_encryption.XTS
-        name = source.flash_encryption_key
+        name = storage.key_file(source.flash_encryption_key)
         flash = flash_encryption.load(name, scheme, None, source.flash_address)
     if source.nvs_keys is not None:
-        keys = nvs_encryption.load_keys(source.nvs_keys)
+        keys = nvs_encryption.load_keys(storage.key_file(source.nvs_keys))
     names = (source.flash_encryption_key, source.nvs_keys)
     return Opening(
         label,
@@ -340,7 +340,7 @@ def _means(source: Source, task: Task) -> Means:
     """The means of one image: those of the fleet, and the module's own keys."""
     chip = source.chip or task.chip
     key = _hmac_key(source, task.hmac_keys)
-    efuse = None if source.efuse is None else load_efuse(source.efuse, chip)
+    efuse = None if source.efuse is None else load_efuse(storage.key_file(source.efuse), chip)
     if key is None and efuse is None:
         return _means_without_keys(task, chip)
     return _means_with(task, chip, key, efuse)
@@ -397,11 +397,11 @@ def read_password(name: str) -> bytes:
 
 def _hmac_key(source: Source, directory: str | None) -> bytes | None:
     if source.hmac_key is not None:
-        return load_hmac_key(source.hmac_key)
+        return load_hmac_key(storage.key_file(source.hmac_key))
     if directory is None:
         return None
     there = [path for path in key_paths(directory, source.path) if _is_key(path, source.path)]
-    keys = {load_hmac_key(path) for path in there}
+    keys = {load_hmac_key(storage.key_file(path)) for path in there}
     if len(keys) > 1:
         raise UsageError("two-hmac-keys", f"{' and '.join(there)} hold different keys")
     return next(iter(keys), None)
