@@ -52,6 +52,10 @@ def test_names_as_they_are(path: str, plain: str) -> None:
         f"s3://key:{SECRET}@bucket/x",
         f"ftp://{SECRET}@host/x",
         f"https://host/x?X-Amz-Signature={SECRET}",
+        f"HTTPS://host/x?X-Amz-Signature={SECRET}",
+        f"file://user:{SECRET}@host/x",
+        f"file://[{SECRET}/x",
+        f"s3::{SECRET}",
         f"simplecache::s3://{SECRET}/x",
         f"zip://{SECRET}::s3://x",
     ],
@@ -59,6 +63,13 @@ def test_names_as_they_are(path: str, plain: str) -> None:
 def test_urls_that_no_record_may_hold(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         places.plain(url)
+    assert SECRET not in caught.value.message
+
+
+def test_a_url_that_cannot_be_opened_is_not_shown() -> None:
+    with pytest.raises(UsageError) as caught:
+        storage.canonical(f"nowhere://host/x?Signature={SECRET}")
+    assert caught.value.code == "bad-url"
     assert SECRET not in caught.value.message
 
 

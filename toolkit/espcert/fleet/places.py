@@ -31,15 +31,20 @@ def plain(path: str) -> str:
     """
     if not is_url(path):
         return path
-    scheme, _, rest = path.partition(MARK)
     if "::" in path:
-        raise UsageError("bad-url", f"{scheme}://...: `::` chains URLs, which are not followed")
+        raise UsageError("bad-url", f"{shown(path)}: `::` chains URLs, which are not followed")
+    scheme, _, rest = path.partition(MARK)
     if scheme.lower() == _FILE:
         return _local(path)
-    if "@" in rest.split("/", 1)[0] or (scheme in _WEB and "?" in rest):
+    if "@" in rest.split("/", 1)[0] or (scheme.lower() in _WEB and "?" in rest):
         text = "holds a user, password or signature, which every record would show"
-        raise UsageError("secret-url", f"{scheme}://...: {text}; let the environment have it")
+        raise UsageError("secret-url", f"{shown(path)}: {text}; let the environment have it")
     return path
+
+
+def shown(url: str) -> str:
+    """A URL without what may be a secret."""
+    return f"{url.partition(':')[0]}{MARK}..."
 
 
 def _local(url: str) -> str:
@@ -47,9 +52,9 @@ def _local(url: str) -> str:
         parts = urlsplit(url)
         path = url2pathname(parts.path)
     except (OSError, ValueError) as error:
-        raise UsageError("bad-url", f"{url}: is no URL of a file") from error
+        raise UsageError("bad-url", f"{shown(url)}: is no URL of a file") from error
     if parts.netloc not in ("", "localhost") or not path:
-        raise UsageError("bad-url", f"{url}: expected file:///PATH")
+        raise UsageError("bad-url", f"{shown(url)}: expected file:///PATH")
     return path
 
 

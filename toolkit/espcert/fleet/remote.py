@@ -234,7 +234,7 @@ def _opened(url: str) -> tuple[Any, str]:
         raise UsageError("missing-extra", f"{url}: {text}") from error
     except ValueError as error:
         text = f"fsspec knows no protocol {scheme!r}, or not such a URL of it"
-        raise UsageError("bad-url", f"{url}: {text}") from error
+        raise UsageError("bad-url", f"{places.shown(url)}: {text}") from error
 
 
 @contextmanager
