@@ -400,20 +400,20 @@ def _hmac_key(source: Source, directory: str | None) -> bytes | None:
         return load_hmac_key(storage.key_file(source.hmac_key))
     if directory is None:
         return None
-    there = [path for path in key_paths(directory, source.path) if _is_key(path, source.path)]
+    there = [path for path in key_paths(directory, source.path) if os.path.lexists(path)]
+    if there and _is_among(os.path.dirname(source.path), directory):  # noqa: PTH120
+        image = walk.identity_at(source.path)
+        there = [path for path in there if walk.identity_at(path) != image]
     keys = {load_hmac_key(storage.key_file(path)) for path in there}
     if len(keys) > 1:
         raise UsageError("two-hmac-keys", f"{' and '.join(there)} hold different keys")
     return next(iter(keys), None)
 
 
-def _is_key(path: str, image: str) -> bool:
-    """Whether there is a file, and not the image: it may lie in the directory of keys, too."""
-    if not os.path.lexists(path):
-        return False
-    # A link that leads to nowhere is a key that is missed.
-    identity = walk.identity_at(path)
-    return identity is None or identity != walk.identity_at(image)
+@lru_cache(maxsize=64)
+def _is_among(folder: str, keys: str) -> bool:
+    """Whether images of a directory lie among the keys, and would be taken for their own."""
+    return walk.identity_at(folder or os.curdir) == walk.identity_at(keys)
 
 
 def key_paths(directory: str, image: str) -> list[str]:
