@@ -47,6 +47,16 @@ def test_no_separator_makes_a_formula(
     assert [cell for cell in cells if cell.lstrip().startswith(SIGNS)] == []
 
 
+def test_the_sources_of_the_run_are_not_in_every_row(record: Any, tmp_path: Path) -> None:
+    """They would make the table grow with the square of what was named."""
+    fleet = Fleet([record])
+    fleet.header["options"] = {"sources": ["named-source.bin"], "strict": True}
+    csv_report.write(fleet, tmp_path / "r.csv")
+    text = (tmp_path / "r.csv").read_text("utf-8")
+    assert "strict" in text
+    assert "named-source" not in text
+
+
 def test_objects_keep_their_urls(record: Any, tmp_path: Path) -> None:
     record |= {"source": "s3://bucket/a b.bin", "findings": [], "status": "failed"}
     record["error"] = {"code": "read-failed", "message": "x"}

@@ -40,8 +40,12 @@ def write(report: Report, path: Path, *, force: bool = False) -> None:
 
 
 def _run(header: Mapping[str, Any]) -> str:
-    """Which run this was, in every row: a table that is sorted or cut keeps it."""
-    options = {name: value for name, value in header["options"].items() if value}
+    """Which run this was, in every row: a table that is sorted or cut keeps it.
+
+    Without the sources: with many of them the table would grow with the square of their number.
+    """
+    given = header["options"].items()
+    options = {name: value for name, value in given if value and name != "sources"}
     parts = (header["tool"], header["version"], header["verb"], json.dumps(options))
     digest = f"journal {header['journal_sha256']}"
     left = f", not finished: {header['left']} images are left" if header["left"] else ""
