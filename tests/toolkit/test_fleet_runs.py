@@ -6,6 +6,7 @@ import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.toolkit import pki
@@ -13,7 +14,7 @@ from tests.toolkit.test_fleet_work import image_with
 
 from espcert.errors import FileError
 from espcert.fleet import runs
-from espcert.fleet.journal import read_journal
+from espcert.fleet.journal import Journal, read_journal
 from espcert.fleet.settings import Request
 from espcert.fleet.task import MIGRATE, Task
 
@@ -40,3 +41,28 @@ def test_too_little_space_leaves_everything_as_it_was(
     journal = read_journal(tmp_path / "j")
     assert (journal.fact("run"), journal.left()) == (1, 1)
     journal.close()
+
+
+def test_existing_outputs_do_not_each_read_the_list_of_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    images = [image_with(pki.make_leaf(None, "module"), tmp_path, f"{name}.bin") for name in "abc"]
+    for image in images:
+        (tmp_path / "out" / image.name).write_bytes(b"older")
+    task = Task(MIGRATE, datetime(2026, 6, 1, tzinfo=timezone.utc), force=True)
+    asked: list[str] = []
+    real = Journal.fact
+
+    def fact(journal: Journal, name: str) -> Any:
+        asked.append(name)
+        return real(journal, name)
+
+    monkeypatch.setattr(Journal, "fact", fact)
+    counts = []
+    for given in (images[:1], images):
+        asked.clear()
+        request = Request(tuple(map(str, given)), task, str(tmp_path / "out"))
+        runs.begin(request, tmp_path / f"j{len(given)}").journal.close()
+        counts.append(asked.count("options"))
+    assert counts[0] == counts[1]

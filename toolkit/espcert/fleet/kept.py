@@ -102,10 +102,13 @@ def is_source(journal: Journal, path: str) -> bool:
     identity = walk.identity_at(path)
     if identity is None:
         return False
-    top = (journal.fact("options") or {}).get("directory", "")
     query = "SELECT source FROM sources WHERE inode = ? AND run = ?"
     given = ("{}:{}".format(*identity), journal.fact("run"))
     rows = journal.database.execute(query, given).fetchall()
+    if not rows:
+        # The options hold all arguments: too much to be read for each of a million outputs.
+        return False
+    top = (journal.fact("options") or {}).get("directory", "")
     # The file that had the number may have gone since, and the number to another one.
     named = (os.path.join(top, os.fsdecode(row["source"])) for row in rows)  # noqa: PTH118
     return any(walk.identity_at(name) == identity for name in named)
