@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from espcert.catalogue import CATALOGUE
+from espcert.text import printable
 
 Record = Mapping[str, Any]
 
@@ -21,6 +22,8 @@ _NAME: Final = re.compile(r"\b(CN|OU?|C|L|ST|DC|UID|STREET|SERIALNUMBER|[0-9]+(\
 _PATHS: Final = ("source", "output", "id")
 _IDENTITY: Final = ("subject", "serial")
 _KEPT_LABELS: Final = ("esp_secure_cert", "pre_prov")
+_OF_ROWS: Final = ("table-row", "table-overlap", "several_partitions")
+"""Codes whose messages name rows of the partition table, whose labels no field holds."""
 _FILES: Final = ("hmac_keys", "ca", "signing_key", "key_password", "output", "directory")
 
 
@@ -44,14 +47,11 @@ def redact(record: Record) -> dict[str, Any]:
     for name in (*_PATHS, *_IDENTITY):
         if shown.get(name) is not None:
             shown[name] = digest(record[name])
-    if record.get("label") not in (None, *_KEPT_LABELS):
+    if _labels(record):
         shown["label"] = digest(record["label"])
-    for name in ("evidence", "changes"):
+    for name in ("evidence", "changes", "reason", "flash_command", "partition_table"):
         if name in shown:
-            shown[name] = [_text(line, hidden) for line in record[name]]
-    for name in ("reason", "flash_command"):
-        if shown.get(name) is not None:
-            shown[name] = _text(record[name], hidden)
+            shown[name] = _texts(record[name], hidden)
     return _errors(shown, hidden) | {"names": [digest(name) for name in record["names"]]}
 
 
@@ -60,7 +60,8 @@ def _errors(shown: dict[str, Any], hidden: list[tuple[str, str]]) -> dict[str, A
         error = shown["error"]
         message = _text(error["message"], hidden)
         # What is not about the image is about another file, whose name may be the module's.
-        if shown["exit_code"] in _OF_FILES and not message.startswith(_DIGEST):
+        of_files = shown["exit_code"] in _OF_FILES and not message.startswith(_DIGEST)
+        if of_files or error["code"] in _OF_ROWS:
             message = LEFT_OUT
         shown["error"] = error | {"message": message}
     if shown.get("items"):
@@ -75,11 +76,18 @@ def _errors(shown: dict[str, Any], hidden: list[tuple[str, str]]) -> dict[str, A
 def _hidden(record: Record) -> list[tuple[str, str]]:
     """Texts that must not be seen, and what stands for them; the longest first."""
     texts = {*record["names"], *(record.get(name) for name in (*_PATHS, *_IDENTITY))}
+    texts |= _labels(record)
     for name in ("source", "output"):
         texts |= _forms(record.get(name))
     texts |= {item.get(name) for item in record.get("items", ()) for name in ("subject", "issuer")}
     found = [text for text in texts if text]
     return [(text, digest(text)) for text in sorted(found, key=len, reverse=True)]
+
+
+def _labels(record: Record) -> set[str]:
+    """The partition's label, or the one that was asked for, where it may be a customer's."""
+    label = record.get("label")
+    return set() if label in (None, *_KEPT_LABELS) else {label, printable(label)}
 
 
 def _forms(path: str | None) -> set[str | None]:
@@ -91,9 +99,18 @@ def _forms(path: str | None) -> set[str | None]:
 
 def _finding(finding: Mapping[str, Any], hidden: list[tuple[str, str]]) -> dict[str, Any]:
     message = _replaced(finding["message"], hidden)
-    if _NAME.search(message):
+    if _NAME.search(message) or finding["code"] in _OF_ROWS:
         message = CATALOGUE[finding["code"]].meaning
     return {**finding, "message": message}
+
+
+def _texts(value: Any, hidden: list[tuple[str, str]]) -> Any:
+    """A text, or all that a list or an object holds."""
+    if isinstance(value, dict):
+        return {name: _texts(one, hidden) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_texts(one, hidden) for one in value]
+    return None if value is None else _text(value, hidden)
 
 
 def _text(text: str, hidden: list[tuple[str, str]]) -> str:
