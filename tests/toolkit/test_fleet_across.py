@@ -184,6 +184,21 @@ def test_a_cluster_leaves_no_temporary_file_of_a_worker_that_died_unseen(tmp_pat
     assert names == [".espcert-of-another-run.tmp", "1.bin"]
 
 
+def test_what_cannot_be_removed_ends_no_run(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(FIXTURES / "images" / "tlv_ec.bin", tmp_path / "in" / "1.bin")
+    out = tmp_path / "out"
+    begun = runs.begin(Request((str(tmp_path / "in"),), Task(MIGRATE, AT), str(out)), None)
+    try:
+        (out / f".espcert-{begun.task.mark}-1.tmp").mkdir()
+        (out / f".espcert-{begun.task.mark}-2.tmp").write_bytes(b"half")
+        engine.remove_remains(begun.journal, begun.task)
+    finally:
+        begun.journal.close()
+    left = [path.name for path in out.iterdir() if path.suffix == ".tmp"]
+    assert left == [f".espcert-{begun.task.mark}-1.tmp"]
+
+
 def test_when_no_worker_lives_the_run_is_given_up(tmp_path: Path) -> None:
     from espcert.errors import FileError
 

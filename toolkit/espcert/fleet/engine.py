@@ -6,6 +6,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +54,10 @@ def run(
 
 
 def remove_remains(journal: Journal, task: Task) -> None:
-    """Remove the temporary files that killed workers of this journal have left behind."""
+    """Remove the temporary files that killed workers of this journal have left behind.
+
+    What cannot be removed stays: no image is lost by it.
+    """
     query = "SELECT output FROM sources WHERE output IS NOT NULL ORDER BY output"
     last = None
     for (output,) in journal.database.execute(query):
@@ -61,7 +65,8 @@ def remove_remains(journal: Journal, task: Task) -> None:
         if folder != last and not places.is_url(folder):
             last = folder
             for path in Path(folder).glob(f".espcert-{task.mark}*.tmp"):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
 
 
 class _Loop:
