@@ -64,6 +64,15 @@ def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
         LocalPool(TASK, 1)
 
 
+def test_a_worker_that_gets_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", full)
+    with pytest.raises(FileError, match="no worker can be started: Too many open files"):
+        LocalPool(TASK, 1)
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signal masks")
 @pytest.mark.parametrize("others", [0, 1])
 def test_an_interrupt_while_a_process_starts_is_heard_of_afterwards(others: int) -> None:

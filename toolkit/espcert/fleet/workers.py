@@ -104,10 +104,9 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        self._executor = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), _prepare_process
-        )
+        spawning = multiprocessing.get_context("spawn")
         try:
+            self._executor = ProcessPoolExecutor(1, spawning, _prepare_process)
             with interrupts_later():
                 self._process = self._executor.submit(os.getpid)
         except OSError as error:
