@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,43 @@ def test_a_worker_that_gets_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "ProcessPoolExecutor", full)
     with pytest.raises(FileError, match="no worker can be started: Too many open files"):
         LocalPool(TASK, 1)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "jobs", "expected"),
+    [
+        (1024, 1 << 20, 8, []),
+        (1024, 1 << 20, 200, [(1664, 1 << 20)]),
+        (1024, -1, 200, [(1664, -1)]),
+        (1024, 1500, 200, [(1500, 1500)]),
+        (1024, 1024, 200, []),
+        (-1, -1, 4096, []),
+    ],
+)
+def test_many_workers_may_open_what_they_need(
+    soft: int, hard: int, jobs: int, expected: list[tuple[int, int]], monkeypatch: Any
+) -> None:
+    resource = pytest.importorskip("resource")
+    found: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: found.append(limits))
+    monkeypatch.setattr(workers, "_Worker", lambda *_: None)
+    LocalPool(TASK, jobs)
+    assert found == expected
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_a_limit_that_cannot_be_raised_stays(error: type[Exception], monkeypatch: Any) -> None:
+    resource = pytest.importorskip("resource")
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1 << 20))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    monkeypatch.setattr(workers, "_Worker", lambda *_: None)
+    LocalPool(TASK, 4096)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signal masks")

@@ -24,6 +24,10 @@ from espcert.fleet.work import Record, run_batch
 AHEAD: Final = 2
 """Batches that each worker is given: one to work on, one to begin with at once."""
 
+FILES: Final = 64
+FILES_A_WORKER: Final = 8
+"""Descriptors that this process needs for itself, and for each worker: pipes and its sentinel."""
+
 
 class Batch(NamedTuple):
     """Sources that are worked on together; `deaths` counts the workers that died on them."""
@@ -71,6 +75,7 @@ class LocalPool:
 
     def __init__(self, task: Task, jobs: int, run: Run = run_batch) -> None:
         self.slots = AHEAD * jobs
+        _raise_file_limit(FILES + FILES_A_WORKER * jobs)
         self._workers = [_Worker(task, run) for _ in range(jobs)]
 
     def submit(self, batch: Batch) -> None:
@@ -162,6 +167,23 @@ def _hear_of_its_end(executor: ProcessPoolExecutor) -> None:
     writer = getattr(queue, "_writer", None)
     if writer is not None:
         writer.close()
+
+
+def _raise_file_limit(needed: int) -> None:
+    """The usual limit of 1024 open files is too low from some 140 workers on.
+
+    Where it cannot be raised, a worker that does not start tells why.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 @contextmanager
