@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +15,8 @@ from tests.support import FIXTURES
 from tests.toolkit import pki
 from tests.toolkit.test_fleet_work import image_with
 
-from espcert.fleet import across, engine, runs
+from espcert.fleet import across, engine, merging, runs
+from espcert.fleet.journal import read_journal
 from espcert.fleet.settings import Request
 from espcert.fleet.task import AUDIT, MIGRATE, Source, Task
 from espcert.fleet.work import Record, run_batch
@@ -44,9 +46,9 @@ class Here:
         pass
 
 
-def audited(folder: Path, **more: Any) -> runs.Begun:
-    """A run over a directory, all images done."""
-    begun = runs.begin(Request((str(folder),), Task(AUDIT, AT, **more)), None)
+def audited(*sources: str | Path, journal: Path | None = None) -> runs.Begun:
+    """A run over files or a directory, all images done."""
+    begun = runs.begin(Request(tuple(map(str, sources)), Task(AUDIT, AT)), journal)
     engine.run(begun.journal, begun.plan, begun.task, Here(begun.task), lambda _: None)
     return begun
 
@@ -80,6 +82,56 @@ def test_copies_of_a_dump(tmp_path: Path) -> None:
     assert (one["count"], one["severity"]) == (2, "error")
     assert "perhaps one module twice" in one["message"]
     assert one["hint"]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_one_file_under_two_names_is_one_module(link: Any, tmp_path: Path) -> None:
+    path = image_with(pki.make_leaf(pki.make_ca(), "module"), tmp_path, "m1.bin")
+    link(path, tmp_path / "latest.bin")
+    assert shared_in(tmp_path) == {}
+    shutil.copy(path, tmp_path / "m2.bin")
+    one = shared_in(tmp_path)["shared-device-cert"]
+    assert one["count"] == 2
+    assert one["sources"] == [str(tmp_path / "latest.bin"), str(tmp_path / "m2.bin")]
+
+
+def test_a_path_from_here_and_from_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = image_with(pki.make_leaf(None, "module"), tmp_path, "1.bin")
+    monkeypatch.chdir(tmp_path)
+    begun = audited("1.bin", path)
+    assert len(list(begun.journal.records())) == 2
+    assert across.findings(begun.journal) == []
+    begun.journal.close()
+
+
+def test_other_bytes_under_the_number_of_a_file_that_has_gone(tmp_path: Path) -> None:
+    key = pki.make_key("P-256", 78)
+    for name in ("a", "b"):
+        image_with(pki.make_leaf(None, f"module {name}", key=key), tmp_path, f"{name}.bin")
+    begun = audited(tmp_path)
+    begun.journal.database.execute("UPDATE sources SET inode = '1:1'")
+    assert across.counts(begun.journal) == {"shared-private-key": 1}
+    begun.journal.close()
+
+
+def test_a_merged_journal_tells_files_apart_by_their_machines(tmp_path: Path) -> None:
+    """Files of different machines may have one number, and be copies of one dump."""
+    dump = image_with(pki.make_leaf(None, "module"), tmp_path)
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+        path = Path(shutil.copy(dump, tmp_path / name / "a.bin"))
+        path.with_name("b.bin").hardlink_to(path)
+        begun = audited(tmp_path / name, journal=tmp_path / f"{name}.sqlite")
+        assert across.counts(begun.journal) == {}
+        begun.journal.database.execute("UPDATE sources SET inode = '1:1'")
+        begun.journal.close()
+    shards = [tmp_path / "1.sqlite", tmp_path / "2.sqlite"]
+    merging.merge(shards, tmp_path / "merged")
+    merged = read_journal(tmp_path / "merged")
+    assert {one["count"] for one in across.findings(merged)} == {2}
+    merged.close()
 
 
 def test_one_key_in_two_certificates(tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ BUDGET: Final = 20_000
 
 FEW: Final = 10
 
+_FILE: Final = "coalesce(inode || ' ' || input_sha256, id)"
+"""Tells files apart, of which one may have several names. Not by the number alone: that of a file
+that has gone may be another one's since."""
+
 _CODES: Final = {
     identity.PRIVATE_KEY: ("shared-private-key", "have the same private key"),
     identity.DEVICE_CERT: ("shared-device-cert", "have the same device certificate"),
@@ -75,10 +79,13 @@ def _index(journal: Journal) -> None:
 def _query(kind: str, *, every: bool = False) -> str:
     # One certificate in two modules has one serial number, but that is another finding.
     several = " AND COUNT(DISTINCT certificate) > 1" if kind == identity.SERIAL else ""
-    limit = "" if every else " ORDER BY modules DESC, value LIMIT ?"
+    limit = "" if every else " ORDER BY modules DESC, value LIMIT ?2"
+    # Files are looked up for the few values that several sources have, not for all.
     return (
-        "SELECT value, COUNT(*) AS modules FROM fingerprints WHERE kind = ? GROUP BY value "
-        f"HAVING COUNT(*) > 1{several}{limit}"
+        "WITH common AS (SELECT value FROM fingerprints WHERE kind = ?1 GROUP BY value "
+        f"HAVING COUNT(*) > 1{several}) SELECT value, COUNT(DISTINCT {_FILE}) AS modules "
+        "FROM common CROSS JOIN fingerprints USING (value) JOIN sources USING (id) "
+        f"JOIN records USING (id) WHERE kind = ?1 GROUP BY value HAVING modules > 1{limit}"
     )
 
 
@@ -99,9 +106,11 @@ def _finding(journal: Journal, kind: str, group: Row, listed: int) -> Finding:
 
 
 def _members(journal: Journal, kind: str, value: bytes) -> Iterator[tuple[str, str]]:
+    """The first name of each file, with the digest of its bytes."""
     query = (
-        "SELECT source, input_sha256 FROM fingerprints JOIN sources USING (id) "
-        "JOIN records USING (id) WHERE kind = ? AND value = ? ORDER BY source LIMIT ?"
+        "SELECT MIN(source) AS first, input_sha256 FROM fingerprints JOIN sources USING (id) "
+        f"JOIN records USING (id) WHERE kind = ? AND value = ? GROUP BY {_FILE} "
+        "ORDER BY first LIMIT ?"
     )
     for row in journal.database.execute(query, (kind, value, LISTED)):
-        yield os.fsdecode(row["source"]), row["input_sha256"]
+        yield os.fsdecode(row["first"]), row["input_sha256"]

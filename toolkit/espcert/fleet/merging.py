@@ -20,8 +20,10 @@ _SHOWN: Final = 5
 """Shards or clocks that a message lists."""
 
 _COPIED: Final = (
-    "INSERT INTO sources SELECT NULL, source, 1, 1, 1, spec, basis, size, version, NULL, output, "
-    "output_key FROM shard.sources AS old WHERE id IN (SELECT id FROM shard.records) "
+    # Two machines number their files alike.
+    "INSERT INTO sources SELECT NULL, source, 1, 1, 1, spec, basis, size, version, "
+    "(SELECT value FROM shard.facts WHERE name = 'id') || ' ' || inode, output, output_key "
+    "FROM shard.sources AS old WHERE id IN (SELECT id FROM shard.records) "
     "AND NOT EXISTS (SELECT 1 FROM sources WHERE sources.source = old.source)",
     "CREATE TEMP TABLE pairs AS SELECT old.id AS old, sources.id AS new "
     "FROM shard.sources AS old JOIN sources ON sources.source = old.source "
