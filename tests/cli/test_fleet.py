@@ -838,6 +838,66 @@ def test_a_journal_that_somebody_has_changed(tmp_path: Path) -> None:
     assert "it is damaged" in done.err
 
 
+NOT_UTF8 = "CAST(x'7bff' AS TEXT)"
+BAD_RECORDS = ("'{'", "'[]'", "'{}'", "x'ff'", NOT_UTF8)
+BAD_FACTS = {
+    "options": ("'{'", "'[]'", "'{}'", NOT_UTF8),
+    "at": ("'{'", "5", "'\"soon\"'", "'\"2026-06-01\"'"),
+    "verb": ("'\"burn\"'", "'null'"),
+    "versions": ("'null'",),
+    "run": ("'\"x\"'",),
+}
+BAD_FACTS_THAT_A_RUN_MENDS = {"skipped": ("5",), "finished": ("'\"late\"'",)}
+
+
+def told_of_damage(change: str, folder: Path, *verbs: str) -> list[tuple[int, str]]:
+    """Exit codes and errors of what reads a journal in which SQL has changed a value."""
+    image, path = folder / "x.bin", folder / "j"
+    image.write_bytes(b"\xff" * 4096)
+    audit = ("audit", image, *AT, "--journal", path)
+    fleet(*audit, "--quiet")
+    with sqlite3.connect(path) as database:
+        assert database.execute(change).rowcount == 1
+    database.close()
+    commands = {
+        "report": ("report", path, "-o", folder / "r.csv", "-o", folder / "r.html"),
+        "merge": ("merge", path, "-o", folder / "merged"),
+        "audit": (*audit, "--report", folder / "r.jsonl"),
+        "summary": audit,
+    }
+    found = [run("fleet", *commands[verb]) for verb in verbs]
+    return [(done.code, done.err.replace(f"espcert: {path}: ", "")) for done in found]
+
+
+DAMAGED = (4, "the journal cannot be read or written: it is damaged\n")
+
+
+@pytest.mark.parametrize("value", BAD_RECORDS)
+def test_a_journal_with_a_bad_record(value: str, tmp_path: Path) -> None:
+    change = f"UPDATE records SET record = {value}"
+    told = told_of_damage(change, tmp_path, "report", "audit", "summary")
+    assert told == [DAMAGED] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD_FACTS.items() for value in values]
+)
+def test_a_journal_with_a_bad_fact(name: str, value: str, tmp_path: Path) -> None:
+    change = f"UPDATE facts SET value = {value} WHERE name = '{name}'"
+    told = told_of_damage(change, tmp_path, "report", "merge", "audit")
+    assert told == [DAMAGED] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in BAD_FACTS_THAT_A_RUN_MENDS.items() for value in values],
+)
+def test_a_journal_with_a_bad_fact_that_a_run_mends(name: str, value: str, tmp_path: Path) -> None:
+    change = f"UPDATE facts SET value = {value} WHERE name = '{name}'"
+    report, merge, (code, _) = told_of_damage(change, tmp_path, "report", "merge", "audit")
+    assert (report, merge, code) == (DAMAGED, DAMAGED, 3)
+
+
 def test_a_journal_in_use(tmp_path: Path, dumps: Path) -> None:
     path = tmp_path / "j"
     fleet("audit", dumps, *AT, "--journal", path, "--quiet")

@@ -45,8 +45,8 @@ def findings(journal: Journal) -> list[Finding]:
     """
     told: list[Finding] = []
     budget = BUDGET
-    _index(journal)
     with naming(journal.path):
+        _index(journal)
         for kind in _CODES:
             for group in journal.database.execute(_query(kind), (kind, MOST)).fetchall():
                 found = _finding(journal, kind, group, LISTED if budget > LISTED else FEW)

@@ -11,13 +11,17 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from espcert import schemas
 from espcert.errors import FileError, UsageError
 from espcert.fleet import storage
+from espcert.fleet.task import AUDIT, MIGRATE
 from espcert.fleet.work import FAILED, OF_THE_IMAGE, Record
 
 Row = sqlite3.Row
@@ -27,6 +31,7 @@ APPLICATION_ID: Final = 0x45435354
 
 _SQLITE: Final = b"SQLite format 3\0"
 VERSION: Final = 1
+_DAMAGED: Final = "the journal cannot be read or written: it is damaged"
 PAGE: Final = 512
 """Rows that are read at once: few enough for memory, many enough for speed."""
 
@@ -72,9 +77,13 @@ class Journal:
 
     def fact(self, name: str) -> Any:
         """What was written under a name, None where nothing was."""
-        query = "SELECT value FROM facts WHERE name = ?"
-        row = self.database.execute(query, (name,)).fetchone()
-        return None if row is None else self._told(row[0])
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", (name,))
+        if not rows:
+            return None
+        value = self._told(rows[0]["value"])
+        if name in _SOUND and not _SOUND[name](value):
+            raise self._damaged()
+        return value
 
     def set_fact(self, name: str, value: Any) -> None:
         """Write something that JSON can hold under a name; on disk with the next commit."""
@@ -119,18 +128,29 @@ class Journal:
             "ORDER BY source LIMIT ?"
         )
         last = b""
-        while page := self.database.execute(query, (last, PAGE)).fetchall():
+        while page := self._rows(query, (last, PAGE)):
             for row in page:
-                record: Record = self._told(row["record"])
-                yield record
+                yield self._record(row["record"])
             last = page[-1]["source"]
+
+    def _record(self, text: str) -> Record:
+        record: Record = self._told(text)
+        if not isinstance(record, dict) or not _fields() <= record.keys():
+            raise self._damaged()
+        return record
 
     def _told(self, text: str) -> Any:
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            text = "the journal cannot be read or written: it is damaged"
-            raise FileError("journal-failed", f"{self.path}: {text}") from error
+            raise self._damaged() from error
+
+    def _damaged(self) -> FileError:
+        return FileError("journal-failed", f"{self.path}: {_DAMAGED}")
+
+    def _rows(self, query: str, given: Sequence[Any] = ()) -> list[Row]:
+        with naming(self.path):
+            return self.database.execute(query, given).fetchall()
 
     def failures(self, most: int) -> list[Record]:
         """The first records of images that failed, by exit code, the worst first, and source."""
@@ -138,12 +158,12 @@ class Journal:
             "SELECT record FROM sources JOIN records USING (id) WHERE exit_code > 0 "
             "ORDER BY exit_code DESC, source LIMIT ?"
         )
-        return [json.loads(row[0]) for row in self.database.execute(query, (most,))]
+        return [self._record(row["record"]) for row in self._rows(query, (most,))]
 
     def counts(self, column: str) -> dict[Any, int]:
         """How many records there are by `status`, `exit_code` or `verdict`."""
         query = f"SELECT {column}, COUNT(*) FROM records GROUP BY {column}"
-        return dict(self.database.execute(query).fetchall())
+        return dict(map(tuple, self._rows(query)))
 
     def left(self) -> int:
         """How many planned sources have no record: of a run that did not come to its end."""
@@ -151,7 +171,7 @@ class Journal:
             "SELECT COUNT(*) FROM sources LEFT JOIN records USING (id) "
             "WHERE run = ? AND mine AND records.id IS NULL"
         )
-        number: int = self.database.execute(query, (self.fact("run") or 0,)).fetchone()[0]
+        number: int = self._rows(query, (self.fact("run") or 0,))[0][0]
         return number + (self.fact("left") or 0)
 
     def verdicts(self) -> dict[str, int]:
@@ -160,7 +180,7 @@ class Journal:
             "SELECT CASE status WHEN 'done' THEN verdict ELSE status END, COUNT(*) FROM records "
             "GROUP BY 1"
         )
-        return dict(self.database.execute(query).fetchall())
+        return dict(map(tuple, self._rows(query)))
 
     def codes(self, also: Iterable[str] = ()) -> list[tuple[str, int]]:
         """The codes of findings and failures, and how many images have each; the most first.
@@ -176,7 +196,7 @@ class Journal:
             "WHERE status = 'failed') GROUP BY code ORDER BY number DESC, code"
         )
         listed = json.dumps([*also])
-        return [(row["code"], row["number"]) for row in self.database.execute(query, (listed,))]
+        return [(row["code"], row["number"]) for row in self._rows(query, (listed,))]
 
     # --- Plan ----------------------------------------------------------------------------------
 
@@ -231,6 +251,41 @@ class Journal:
             for path in files_of(self.path):
                 path.unlink(missing_ok=True)
             self.path.parent.rmdir()
+
+
+# --- What can be relied on ------------------------------------------------------------------------
+
+
+def _is_moment(value: Any) -> bool:
+    try:
+        return datetime.fromisoformat(value.replace("Z", "+00:00")).tzinfo is not None
+    except (AttributeError, ValueError):
+        return False
+
+
+def _is_object(value: Any, *needed: str) -> bool:
+    return isinstance(value, dict) and set(needed) <= value.keys()
+
+
+_SOUND: Final[dict[str, Callable[[Any], bool]]] = {
+    "verb": lambda value: value in (AUDIT, MIGRATE),
+    "options": lambda value: _is_object(value, "shard", "sources"),
+    "versions": _is_object,
+    "at": _is_moment,
+    "started": lambda value: value is None or _is_moment(value),
+    "finished": lambda value: value is None or _is_moment(value),
+    "skipped": _is_object,
+    "reports": _is_object,
+    "run": lambda value: isinstance(value, int),
+    "left": lambda value: isinstance(value, int),
+}
+"""Whether facts are what was written: what is not is a damaged journal, and no bug."""
+
+
+@lru_cache(maxsize=1)
+def _fields() -> frozenset[str]:
+    """What every record has."""
+    return frozenset(schemas.load("fleet")["required"])
 
 
 def files_of(path: Path) -> list[Path]:
@@ -368,6 +423,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
+        if _shows_values(error):
+            raise FileError("journal-failed", f"{path}: {_DAMAGED}") from error
         if "locked" in str(error):
             text = "is in use by another run; wait for its end, or use another --journal"
             raise UsageError("journal-in-use", f"{path}: {text}") from error
@@ -378,3 +435,8 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         text = f"the journal cannot be read or written: {error.strerror}"
         raise FileError("journal-failed", f"{path}: {text}") from error
+
+
+def _shows_values(error: sqlite3.DatabaseError) -> bool:
+    """Whether a message quotes what is in the journal, or says no more than that it is bad."""
+    return "decode to UTF-8" in str(error) or "malformed JSON" in str(error)

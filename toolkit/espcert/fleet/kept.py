@@ -12,7 +12,7 @@ from typing import Final
 from espcert import files
 from espcert.errors import UsageError
 from espcert.fleet import manifest, places, walk
-from espcert.fleet.journal import Journal, files_of
+from espcert.fleet.journal import Journal, files_of, naming
 from espcert.fleet.settings import Request
 from espcert.fleet.sources import LIST_MARK
 
@@ -92,7 +92,8 @@ def refuse(paths: Iterable[Path], kept: Kept) -> None:
 
 def refuse_sources(paths: Iterable[Path], journal: Journal) -> None:
     """Raise UsageError where one of the reports is a source of the journal."""
-    found = next((path for path in paths if is_source(journal, str(path))), None)
+    with naming(journal.path):
+        found = next((path for path in paths if is_source(journal, str(path))), None)
     if found is not None:
         raise UsageError("output-is-input", f"{found} {SOURCE}")
 
