@@ -30,7 +30,7 @@ APPLICATION_ID: Final = 0x45435354
 """In the file's header, tells a journal from other SQLite files."""
 
 _SQLITE: Final = b"SQLite format 3\0"
-VERSION: Final = 1
+VERSION: Final = 2
 _DAMAGED: Final = "the journal cannot be read or written: it is damaged"
 PAGE: Final = 512
 """Rows that are read at once: few enough for memory, many enough for speed."""
