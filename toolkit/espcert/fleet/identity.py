@@ -77,7 +77,8 @@ def describe(context: Context, found: Iterable[Finding]) -> dict[str, Any]:
     held = _by_kind(context)
     devices = [_device(data) for _, data in _readable(held.get(kinds.DEVICE_CERT, ()), context)]
     first = devices[0] if devices else _Device(b"")
-    keys = list(dict.fromkeys(_keys(held, context, devices, found)))
+    public = dict.fromkeys(_public_keys(held, context, devices, found))
+    keys = [sha256(encoded) for encoded in public if encoded is not None]
     contexts = context.contents.of_kind(kinds.DS_CONTEXT)
     return {
         "subject": first.subject,
@@ -130,10 +131,10 @@ def _readable(items: Iterable[Item], context: Context) -> Iterator[tuple[Item, b
             yield item, data
 
 
-def _keys(
+def _public_keys(
     held: _Held, context: Context, devices: Sequence[_Device], found: Iterable[Finding]
-) -> Iterator[str]:
-    """Digests of the public keys of private keys in plain text, then of the certificates.
+) -> Iterator[bytes | None]:
+    """The public keys of private keys in plain text, then of the certificates; None for none.
 
     A private key that was proven is that of its certificate, and need not be read again.
     """
@@ -146,10 +147,8 @@ def _keys(
                 private = keypairs.load_private_key(item.data, context.key_password)
                 public = None if private is None else keypairs.public_half(private)
                 encoded = None if public is None else keypairs.spki(public)
-            if encoded is not None:
-                yield sha256(encoded)
-    certified = [certificates.spki(device.data) for device in devices]
-    yield from (sha256(encoded) for encoded in certified if encoded is not None)
+            yield encoded
+    yield from (certificates.spki(device.data) for device in devices)
 
 
 def _names(held: _Held, context: Context, devices: Sequence[_Device]) -> list[str]:

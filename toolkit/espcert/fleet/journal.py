@@ -39,13 +39,13 @@ _TABLES: Final = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, source BLOB NOT NULL UNIQUE, first_run INTEGER NOT NULL,
-    run INTEGER NOT NULL, mine INTEGER NOT NULL, spec TEXT NOT NULL, basis BLOB, size INTEGER,
+    run INTEGER NOT NULL, mine INTEGER NOT NULL, spec TEXT NOT NULL, basis TEXT, size INTEGER,
     version TEXT, inode TEXT, output BLOB, output_key TEXT
 );
 CREATE TABLE records (
     id INTEGER PRIMARY KEY REFERENCES sources (id), record TEXT NOT NULL, status TEXT NOT NULL,
     exit_code INTEGER NOT NULL, verdict TEXT, size INTEGER, version TEXT, input_sha256 TEXT,
-    output_sha256 TEXT, written BLOB, basis BLOB
+    output_sha256 TEXT, written BLOB, basis TEXT
 );
 CREATE TABLE fingerprints (
     id INTEGER NOT NULL, kind TEXT NOT NULL, value BLOB NOT NULL, certificate BLOB,

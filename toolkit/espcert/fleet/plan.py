@@ -18,7 +18,6 @@ from espcert.fleet.journal import PAGE, Journal, Row, files_of
 from espcert.fleet.settings import Request, same_settings
 from espcert.fleet.sources import Listed, batched
 from espcert.fleet.task import MIGRATE, Source
-from espcert_formats.checksum import sha256
 from espcert_formats.flash import SECTOR
 
 SHOWN: Final = 3
@@ -180,7 +179,10 @@ def _rows(
         output = None if request.output is None else _output(one, request.output)
         if output is None and request.output is not None:
             common.add(one.source.path)
-        request.check_paths(one.source.path, *manifest.key_files(one.source))
+        keys = [name for name in manifest.key_files(one.source) if name is not None]
+        request.check_paths(one.source.path, *keys)
+        if request.task.hmac_keys is not None and one.source.hmac_key is None:
+            keys += work.key_paths(request.task.hmac_keys, one.source.path)
         path, file = os.fsencode(one.source.path), one.found
         spec, plain = _spec(one.source), None
         if one.source.named:
@@ -199,19 +201,13 @@ def _rows(
             None if output is None else _folded(os.fsencode(output)),
             one.source.named,
             plain,
-            _basis(one.source, spec, shared, request.task.hmac_keys),
+            _basis(spec, [*shared, *map(_version_of, keys)]),
         )
 
 
-def _basis(
-    source: Source, spec: str, shared: Sequence[str | None], hmac_keys: str | None
-) -> bytes | None:
+def _basis(spec: str, keys: Sequence[str | None]) -> str:
     """What changes with what an answer depends on besides the image: its row, and key files."""
-    names = [name for name in manifest.key_files(source) if name is not None]
-    if hmac_keys is not None and source.hmac_key is None:
-        names += work.key_paths(hmac_keys, source.path)
-    versions = json.dumps([spec, *shared, *map(_version_of, names)])
-    return bytes.fromhex(sha256(versions.encode()))
+    return f"{spec} {keys}" if any(keys) else spec
 
 
 def _version_of(path: str | None) -> str | None:

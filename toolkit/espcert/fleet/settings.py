@@ -42,8 +42,8 @@ class Request:
 
     def check_paths(self, *paths: str | None) -> None:
         """Raise UsageError for a relative path where the workers may not know what it means."""
-        for path in paths:
-            if self.elsewhere and path is not None and not places.is_absolute(path):
+        for path in paths if self.elsewhere else ():
+            if path is not None and not places.is_absolute(path):
                 text = "is relative, but a cluster's workers have other directories"
                 raise UsageError("relative-path", f"{path}: {text}; give the whole path")
 
