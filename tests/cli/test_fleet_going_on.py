@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,43 @@ def test_relative_paths_mean_what_they_meant(option: list[str], tmp_path: Path) 
     assert done.code == 2
     assert "directory was" in done.err
     assert not (tmp_path / "there" / "out").exists()
+
+
+# --- What a run that was cut short has written ----------------------------------------------------
+
+
+def cut_short(folder: Path, *arguments: str) -> None:
+    """A run that was killed after its outputs were written and before the journal heard of it."""
+    code = (
+        "import os, sys; from espcert.fleet.journal import Journal; "
+        "Journal.write = lambda *_: os._exit(9); sys.argv[0] = 'espcert'; "
+        "from espcert.cli import run; run()"
+    )
+    command = [sys.executable, "-c", code, "fleet", "migrate", *arguments, *AT, "--jobs", "1"]
+    assert subprocess.run(command, cwd=folder, check=False).returncode == 9
+
+
+def test_outputs_that_the_journal_did_not_hear_of_are_its_own(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    names = ["erased.bin", "gone.bin", "other.bin", "same.bin"]
+    copied(*(source / name for name in names))
+    cut_short(tmp_path, "in", "-o", "out")
+    assert sorted(path.name for path in out.glob("*.bin")) == names
+    erased(source / "erased.bin")
+    copied(source / "other.bin", image="nvs_ec")
+    (source / "gone.bin").unlink()
+    done = fleet(tmp_path, "migrate", "in", "-o", "out")
+    found = {one["id"]: (one["status"], one["layout"]) for one in done.objects}
+    assert found == {"erased": ("failed", None), "other": ("done", "nvs"), "same": ("done", "tlv")}
+    assert sorted(path.name for path in out.glob("*.bin")) == names[1:]
+
+
+def test_what_others_wrote_meanwhile_is_theirs(tmp_path: Path) -> None:
+    copied(tmp_path / "in" / "a.bin", tmp_path / "in" / "b.bin")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.bin").write_bytes(b"theirs")
+    cut_short(tmp_path, "in", "-o", "out", "--force")
+    (tmp_path / "out" / "a.bin").write_bytes(b"theirs")
+    erased(tmp_path / "in" / "a.bin")
+    fleet(tmp_path, "migrate", "in", "-o", "out")
+    assert (tmp_path / "out" / "a.bin").read_bytes() == b"theirs"

@@ -14,7 +14,7 @@ from espcert.errors import FileError
 from espcert.fleet import places, work
 from espcert.fleet.journal import Journal
 from espcert.fleet.plan import Plan, source_of
-from espcert.fleet.task import Task
+from espcert.fleet.task import Source, Task
 from espcert.fleet.work import Record
 from espcert.fleet.workers import Batch, Finished, Pool
 
@@ -69,6 +69,12 @@ def remove_remains(journal: Journal, task: Task) -> None:
                     path.unlink()
 
 
+def _is_free(source: Source) -> bool:
+    """Whether nothing is where a source will be written. Of object stores nobody asks each time."""
+    output = source.output
+    return output is not None and not places.is_url(output) and not os.path.lexists(output)
+
+
 class _Loop:
     """What is under way, what must be tried again, and how large the next batch is."""
 
@@ -90,7 +96,7 @@ class _Loop:
         underway = 0
         while True:
             while underway < self._pool.slots and (batch := self._next()):
-                self._pool.submit(batch)
+                self._hand_out(batch)
                 underway += 1
             if not underway:
                 return
@@ -100,6 +106,13 @@ class _Loop:
                 self._take(one)
             if not finished:
                 self._tell([])
+
+    def _hand_out(self, batch: Batch) -> None:
+        """Where a migration is cut short, what it has written is known by what was noted here."""
+        free = [source.path for source in batch.sources if _is_free(source)]
+        if free:
+            self._journal.begin(free)
+        self._pool.submit(batch)
 
     def _next(self) -> Batch | None:
         if self._again:

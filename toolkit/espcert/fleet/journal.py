@@ -40,7 +40,7 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, source BLOB NOT NULL UNIQUE, first_run INTEGER NOT NULL,
     run INTEGER NOT NULL, mine INTEGER NOT NULL, spec TEXT NOT NULL, basis TEXT, size INTEGER,
-    version TEXT, inode TEXT, output BLOB, output_key TEXT
+    version TEXT, inode TEXT, output BLOB, output_key TEXT, begun BLOB, ours TEXT
 );
 CREATE TABLE records (
     id INTEGER PRIMARY KEY REFERENCES sources (id), record TEXT NOT NULL, status TEXT NOT NULL,
@@ -54,13 +54,15 @@ CREATE TABLE fingerprints (
 """
 # sources: `run` is the last start that listed it, `first_run` the first; `mine` whether it is of
 # this shard; `basis` changes with what an answer depends on besides the image; `inode` tells files
-# apart, `output_key` outputs on file systems that fold case.
+# apart, `output_key` outputs on file systems that fold case; `begun` is the output with which a
+# source was handed out when nothing was there, `ours` the digest of what a run that was cut short
+# has left there without a record.
 # records: `written` is where that with `output_sha256` was written; a failure of the machine leaves
 # both as they were. `version` is null where size and time of the source do not tell all.
 
 _PLANNED: Final = """
 SELECT sources.id AS id, sources.output AS output, sources.basis AS basis, records.id AS older,
-    records.output_sha256 AS old_sha256, written
+    coalesce(output_sha256, ours) AS old_sha256, coalesce(written, begun) AS written
 FROM sources LEFT JOIN records USING (id) WHERE source = ?
 """
 
@@ -211,7 +213,8 @@ class Journal:
             "SELECT source, spec, sources.size AS size, output, status, "
             "records.version AS done_version, records.size AS done_size, "
             "records.basis IS sources.basis AS same_basis, "
-            "sources.version AS version, exit_code, input_sha256, output_sha256 "
+            "sources.version AS version, exit_code, input_sha256, "
+            "CASE WHEN records.id IS NULL THEN ours ELSE output_sha256 END AS output_sha256 "
             "FROM sources LEFT JOIN records USING (id) "
             "WHERE run = ? AND mine AND source > ? ORDER BY source LIMIT ?"
         )
@@ -223,6 +226,23 @@ class Journal:
                 if rehash or not (told and _unchanged(row)):
                     yield row, told
             last = page[-1]["source"]
+
+    def begin(self, paths: Sequence[str]) -> None:
+        """Note of sources that they are handed out while nothing is in their places, and commit."""
+        query = "UPDATE sources SET begun = output WHERE source = ?"
+        with self.transaction():
+            self.database.executemany(query, [(os.fsencode(path),) for path in paths])
+
+    def adopt(self) -> None:
+        """Take what lies where sources without a record were begun for what they have left."""
+        query = (
+            "SELECT sources.id, begun FROM sources LEFT JOIN records USING (id) "
+            "WHERE begun IS NOT NULL AND ours IS NULL AND records.id IS NULL"
+        )
+        for number, output in self.database.execute(query).fetchall():
+            digest = storage.digest_of(os.fsdecode(output))
+            query = "UPDATE sources SET ours = ? WHERE id = ?"
+            self.database.execute(query, (digest, number))
 
     def confirm(self, paths: Iterable[str]) -> None:
         """Note of sources that were touched that their bytes are the same, and commit."""

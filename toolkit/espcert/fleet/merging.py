@@ -22,7 +22,8 @@ _SHOWN: Final = 5
 _COPIED: Final = (
     # Two machines number their files alike.
     "INSERT INTO sources SELECT NULL, source, 1, 1, 1, spec, basis, size, version, "
-    "(SELECT value FROM shard.facts WHERE name = 'id') || ' ' || inode, output, output_key "
+    "(SELECT value FROM shard.facts WHERE name = 'id') || ' ' || inode, output, output_key, "
+    "NULL, NULL "
     "FROM shard.sources AS old WHERE id IN (SELECT id FROM shard.records) "
     "AND NOT EXISTS (SELECT 1 FROM sources WHERE sources.source = old.source)",
     "CREATE TEMP TABLE pairs AS SELECT old.id AS old, sources.id AS new "

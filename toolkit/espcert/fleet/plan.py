@@ -65,6 +65,7 @@ def prepare(journal: Journal, request: Request) -> Plan:
         same_settings(journal, request)
         run = (journal.fact("run") or 0) + 1
         journal.set_fact("run", run)
+        journal.adopt()
         looking = _looking(journal, request)
         _list(journal, request, looking, run)
         total = _count(journal, "run = ? AND mine", run)
@@ -75,7 +76,9 @@ def prepare(journal: Journal, request: Request) -> Plan:
                 _check_outputs(journal, request, run)
             _check_reports(journal, request, run)
         journal.database.execute(
-            "DELETE FROM sources WHERE run < ? AND id NOT IN (SELECT id FROM records)", (run,)
+            "DELETE FROM sources WHERE run < ? AND ours IS NULL "
+            "AND id NOT IN (SELECT id FROM records)",
+            (run,),
         )
         others = _count(journal, "run = ? AND NOT mine", run)
         skipped = dict(looking.skipped) | ({"other-shard": others} if others else {})
@@ -366,9 +369,10 @@ def _check_folders(journal: Journal, run: int) -> None:
 def _check_moved(journal: Journal, run: int) -> None:
     """Raise UsageError where the old output of a source would be left beside a new one."""
     query = (
-        "SELECT source, written, output FROM sources "
-        "JOIN records USING (id) WHERE run = ? AND mine AND output_sha256 IS NOT NULL "
-        "AND written IS NOT output ORDER BY source LIMIT ?"
+        "SELECT source, coalesce(written, begun) AS written, output FROM sources "
+        "LEFT JOIN records USING (id) WHERE run = ? AND mine AND coalesce(written, begun) "
+        "IS NOT output AND CASE WHEN records.id IS NULL THEN ours ELSE output_sha256 END "
+        "IS NOT NULL ORDER BY source LIMIT ?"
     )
     rows = journal.database.execute(query, (run, SHOWN)).fetchall()
     problems = [

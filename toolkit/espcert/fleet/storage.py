@@ -164,14 +164,16 @@ def sync_names(outputs: Iterable[str]) -> None:
 
 
 def _is_ours(output: Path, data: bytes, ours: str | None) -> bool:
-    digest = _digest_of(output, max(len(data), files.MAX_IMAGE_SIZE))
+    digest = digest_of(str(output), max(len(data), files.MAX_IMAGE_SIZE))
     return digest is not None and digest in (ours, sha256(data))
 
 
-def _digest_of(output: Path, limit: int = files.MAX_IMAGE_SIZE) -> str | None:
+def digest_of(path: str, limit: int = files.MAX_IMAGE_SIZE) -> str | None:
+    """The SHA-256 of a file here, None where there is none or a larger one. Raises FileError."""
+    output = Path(path)
     if not output.is_file() or output.stat().st_size > limit:
         return None
-    return sha256(files.read_image(str(output), limit))
+    return sha256(files.read_image(path, limit))
 
 
 def holds(path: str, digest: str) -> bool:
@@ -180,7 +182,7 @@ def holds(path: str, digest: str) -> bool:
         from espcert.fleet import remote
 
         return remote.digest_of(path) == digest
-    return _digest_of(Path(path)) == digest
+    return digest_of(path) == digest
 
 
 def remove(path: str, digest: str) -> None:
