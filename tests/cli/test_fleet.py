@@ -314,6 +314,9 @@ BAD_MANIFESTS = {
     "image;id\nx.bin;1\n": "line 1: no column `image`",
     "": "line 1: no column `image`",
     "image,image\nx.bin,y.bin\n": "line 1: two columns 'image'",
+    f"image,hmac_key\nx.bin,{'1a' * 32}\n": "line 2: hmac_key is a key; expected its file",
+    f"image,efuse\nx.bin,0x{'1a' * 16}\n": "line 2: efuse is a key; expected its file",
+    "image,nvs_keys\nx.bin,s3://u:p@b/k\n": "line 2: nvs_keys is a URL; keys are files here",
     "image,id\nx.bin,\udce9\n": "is no UTF-8 text",
     "\udce9,image\n1,x.bin\n": "is no UTF-8 text",
 }

@@ -210,6 +210,8 @@ WRONG = {
     "udp://127.0.0.1:1": "expected tcp://HOST:PORT",
     "127.0.0.1:8786": "expected tcp://HOST:PORT",
     "tcp://127.0.0.1": "expected tcp://HOST:PORT",
+    "tcp://user:word@127.0.0.1:1": "expected tcp://HOST:PORT",
+    "tcp://127.0.0.1:8786/x:1": "expected tcp://HOST:PORT",
     "tcp://127.0.0.1:99999": "expected tcp://HOST:PORT",
     "tls://127.0.0.1:8786": "expected certificates in Dask's settings",
 }

@@ -50,8 +50,10 @@ def check(scheduler: str, jobs: int | None) -> None:
         return
     scheme, _, rest = scheduler.partition(places.MARK)
     host, _, port = rest.rpartition(":")
-    if scheme not in SCHEMES or not host or not port.isdecimal() or int(port) > 0xFFFF:
-        text = f"--scheduler {scheduler}: expected tcp://HOST:PORT, tls://HOST:PORT or {LOCAL}"
+    is_port = port.isdecimal() and int(port) <= 0xFFFF
+    if scheme not in SCHEMES or not is_port or not host or "@" in host or "/" in host:
+        shown = places.shown(scheduler) if "@" in scheduler else scheduler
+        text = f"--scheduler {shown}: expected tcp://HOST:PORT, tls://HOST:PORT or {LOCAL}"
         raise UsageError("bad-scheduler", text)
     if jobs is not None:
         raise UsageError("bad-jobs", f"--jobs {jobs}: the cluster has the workers that it has")

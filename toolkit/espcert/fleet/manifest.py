@@ -25,6 +25,9 @@ _ADDRESS: Final = "flash_address"
 COLUMNS: Final = (IMAGE, *_TEXTS, *KEYS, _ADDRESS)
 ENCODING: Final = "utf-8-sig"
 """That of manifests and lists, which programs on Windows begin with a byte order mark."""
+_KEY: Final = re.compile(r"(0[xX])?([0-9a-fA-F]{2}[ :]?){16,}", re.ASCII)
+"""16 bytes or more, as people write them."""
+
 MAX_LINE: Final = 1 << 20
 """Characters of the longest line of a manifest or a list."""
 _HEAD: Final = 1 << 16
@@ -159,6 +162,7 @@ def _source(row: Mapping[str, Any], base: str, where: str) -> Source:
     path = places.beside(given[IMAGE], base)
     keys = {name: os.path.join(base, given[name]) for name in KEYS if name in given}  # noqa: PTH118
     _check_names([(IMAGE, path), *keys.items()], where)
+    _check_keys(given, keys, where)
     return Source(
         path,
         given.get("id") or places.stem(path),
@@ -180,6 +184,15 @@ def _check_names(paths: Iterable[tuple[str, str]], where: str) -> None:
             os.fsencode(path)
         except UnicodeEncodeError as error:
             raise UsageError("bad-manifest", f"{where}: {name} is no file name") from error
+
+
+def _check_keys(given: Mapping[str, str], paths: Mapping[Any, str], where: str) -> None:
+    """Raise UsageError for what may be a secret itself: as a path it would be in every record."""
+    for name, path in paths.items():
+        if places.is_url(given[name]):
+            raise UsageError("bad-manifest", f"{where}: {name} is a URL; keys are files here")
+        if _KEY.fullmatch(given[name].strip()) and not os.path.lexists(path):
+            raise UsageError("bad-manifest", f"{where}: {name} is a key; expected its file")
 
 
 def _is_below(output: str) -> bool:
