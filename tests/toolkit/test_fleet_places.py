@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -66,11 +67,19 @@ def test_urls_that_no_record_may_hold(url: str) -> None:
     assert SECRET not in caught.value.message
 
 
-def test_a_url_that_cannot_be_opened_is_not_shown() -> None:
+@pytest.mark.parametrize("scheme", ["nowhere", "github"])
+def test_a_url_that_cannot_be_opened_is_not_shown(scheme: str) -> None:
     with pytest.raises(UsageError) as caught:
-        storage.canonical(f"nowhere://host/x?Signature={SECRET}")
+        storage.canonical(f"{scheme}://host/x?Signature={SECRET}")
     assert caught.value.code == "bad-url"
     assert SECRET not in caught.value.message
+
+
+def test_a_url_of_a_server_that_is_not_there() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(FileError, match=r"ftp://\.\.\.: cannot be opened: Conn"):
+            storage.canonical("ftp://{}:{}/x".format(*closed.getsockname()))
 
 
 @pytest.mark.parametrize(

@@ -232,9 +232,13 @@ def _opened(url: str) -> tuple[Any, str]:
     except ImportError as error:
         text = f"{scheme}:// needs more: pip install 'espcert[remote]'"
         raise UsageError("missing-extra", f"{url}: {text}") from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
+        # A file system that needs arguments says so as any function does.
         text = f"fsspec knows no protocol {scheme!r}, or not such a URL of it"
         raise UsageError("bad-url", f"{places.shown(url)}: {text}") from error
+    except OSError as error:
+        text = f"cannot be opened: {type(error).__name__}"
+        raise FileError("read-failed", f"{places.shown(url)}: {text}") from error
 
 
 @contextmanager
