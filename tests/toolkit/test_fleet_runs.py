@@ -66,3 +66,28 @@ def test_existing_outputs_do_not_each_read_the_list_of_sources(
         runs.begin(request, tmp_path / f"j{len(given)}").journal.close()
         counts.append(asked.count("options"))
     assert counts[0] == counts[1]
+
+
+def test_what_appears_after_a_run_that_was_cut_short_left_nothing_is_not_its_own(
+    tmp_path: Path,
+) -> None:
+    image_with(pki.make_leaf(None, "module"), tmp_path)
+    image, output = tmp_path / "image.bin", tmp_path / "out" / "image.bin"
+    task = Task(MIGRATE, datetime(2026, 6, 1, tzinfo=timezone.utc))
+    request = Request((str(image),), task, str(tmp_path / "out"))
+
+    def planned(write: bytes | None, *, begin: bool = False) -> str | None:
+        """What a start takes for its own, after which others write something, if anything."""
+        begun = runs.begin(request, None)
+        if begin:
+            begun.journal.begin([str(image)])
+        (row,) = [row for row, _ in begun.journal.todo(begun.plan.run, rehash=False)]
+        begun.journal.close()
+        if write is not None:
+            output.write_bytes(write)
+        ours: str | None = row["output_sha256"]
+        return ours
+
+    assert planned(None, begin=True) is None
+    assert planned(b"theirs") is None
+    assert planned(None) is None

@@ -241,8 +241,10 @@ class Journal:
         )
         for number, output in self.database.execute(query).fetchall():
             digest = storage.digest_of(os.fsdecode(output))
-            query = "UPDATE sources SET ours = ? WHERE id = ?"
-            self.database.execute(query, (digest, number))
+            # Where nothing was left, what appears later is somebody else's.
+            begun = None if digest is None else output
+            query = "UPDATE sources SET begun = ?, ours = ? WHERE id = ?"
+            self.database.execute(query, (begun, digest, number))
 
     def confirm(self, paths: Iterable[str]) -> None:
         """Note of sources that were touched that their bytes are the same, and commit."""
