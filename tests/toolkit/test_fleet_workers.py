@@ -54,23 +54,20 @@ def test_a_worker_that_dies_while_it_sends_its_result_is_heard_of() -> None:
         pool.close()
 
 
-def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [("submit", BrokenPipeError(32, "Broken pipe")), ("__init__", OSError(24, "Too many files"))],
+)
+def test_a_worker_that_cannot_be_started(
+    method: str, error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A broken pipe between processes is not the reader of standard output that has gone."""
 
-    def broken(*_: object) -> None:
-        raise BrokenPipeError(32, "Broken pipe")
+    def refused(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", broken)
-    with pytest.raises(FileError, match="no worker can be started: Broken pipe"):
-        LocalPool(TASK, 1)
-
-
-def test_a_worker_that_gets_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", full)
-    with pytest.raises(FileError, match="no worker can be started: Too many open files"):
+    monkeypatch.setattr(ProcessPoolExecutor, method, refused)
+    with pytest.raises(FileError, match=f"no worker can be started: {error.strerror}"):
         LocalPool(TASK, 1)
 
 

@@ -67,6 +67,10 @@ FROM sources LEFT JOIN records USING (id) WHERE source = ?
 """
 
 
+WRITTEN: Final = "CASE WHEN records.id IS NULL THEN ours ELSE output_sha256 END"
+"""The digest of what this journal's runs have written of a source, in a join with its record."""
+
+
 class Journal:
     """An open journal. Made by `open_journal`; closed by `close`."""
 
@@ -214,7 +218,7 @@ class Journal:
             "records.version AS done_version, records.size AS done_size, "
             "records.basis IS sources.basis AS same_basis, "
             "sources.version AS version, exit_code, input_sha256, "
-            "CASE WHEN records.id IS NULL THEN ours ELSE output_sha256 END AS output_sha256 "
+            f"{WRITTEN} AS output_sha256 "
             "FROM sources LEFT JOIN records USING (id) "
             "WHERE run = ? AND mine AND source > ? ORDER BY source LIMIT ?"
         )

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from espcert.errors import FileError, UsageError
 from espcert.files import STDIN, place_of, reason_of
 from espcert.fleet import kept, manifest, places, sources, storage, walk, work
-from espcert.fleet.journal import PAGE, Journal, Row, files_of
+from espcert.fleet.journal import PAGE, WRITTEN, Journal, Row, files_of
 from espcert.fleet.settings import Request, same_settings
 from espcert.fleet.sources import Listed, batched
 from espcert.fleet.task import MIGRATE, Source
@@ -371,8 +371,7 @@ def _check_moved(journal: Journal, run: int) -> None:
     query = (
         "SELECT source, coalesce(written, begun) AS written, output FROM sources "
         "LEFT JOIN records USING (id) WHERE run = ? AND mine AND coalesce(written, begun) "
-        "IS NOT output AND CASE WHEN records.id IS NULL THEN ours ELSE output_sha256 END "
-        "IS NOT NULL ORDER BY source LIMIT ?"
+        f"IS NOT output AND {WRITTEN} IS NOT NULL ORDER BY source LIMIT ?"
     )
     rows = journal.database.execute(query, (run, SHOWN)).fetchall()
     problems = [
